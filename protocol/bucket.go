@@ -1,0 +1,81 @@
+package protocol
+
+// Bucket is the name of a key-value bucket in account STATE. Its keys are
+// device ids.
+type Bucket string
+
+// The buckets of a fleet.
+const (
+	// BucketDesired holds what each device should run. The operator writes it.
+	BucketDesired Bucket = "desired-state"
+	// BucketInfo holds what each device is. The device writes it.
+	BucketInfo Bucket = "device-info"
+	// BucketStatus holds how each device is doing. The device writes it.
+	BucketStatus Bucket = "device-status"
+)
+
+// Buckets are all buckets, in the order in which they are made.
+func Buckets() []Bucket { return []Bucket{BucketDesired, BucketInfo, BucketStatus} }
+
+// MaxDocumentSize is the most bytes a document in a bucket may have, headers
+// included. It bounds what a hostile device can make the broker keep.
+const MaxDocumentSize = 64 << 10
+
+// Stream is the name of the JetStream stream under the bucket.
+func (b Bucket) Stream() string { return "KV_" + string(b) }
+
+// Subject is where the bucket's value for id is written.
+func (b Bucket) Subject(id DeviceID) string { return "$KV." + string(b) + "." + string(id) }
+
+// Subjects matches the subjects of all keys of the bucket.
+func (b Bucket) Subjects() string { return "$KV." + string(b) + ".*" }
+
+// DirectGet is where the bucket's value for id is read with one request, without
+// a consumer. The answer's header [HeaderSubject] names the key.
+func (b Bucket) DirectGet(id DeviceID) string { return b.directGet() + string(id) }
+
+// DirectGets matches the read subjects of all keys of the bucket.
+func (b Bucket) DirectGets() string { return b.directGet() + "*" }
+
+func (b Bucket) directGet() string {
+	return "$JS.API.DIRECT.GET." + b.Stream() + ".$KV." + string(b) + "."
+}
+
+// StreamSettings is how a bucket's stream must be configured, in the words of
+// JetStream's stream configuration. Whoever creates the stream sets exactly
+// this. Rollup is off and deletion and purge are denied because each would let
+// one message wipe the keys of others.
+type StreamSettings struct {
+	Name              string
+	Subjects          []string
+	MaxMsgsPerSubject int64
+	MaxMsgSize        int32
+	AllowDirect       bool
+	AllowRollup       bool
+	DenyDelete        bool
+	DenyPurge         bool
+	DiscardNew        bool
+	// RepublishSource and RepublishDestination ring the doorbell; both are empty
+	// for a bucket without one. Only headers are republished.
+	RepublishSource      string
+	RepublishDestination string
+}
+
+// Settings is the configuration of the bucket's stream.
+func (b Bucket) Settings() StreamSettings {
+	s := StreamSettings{
+		Name:              b.Stream(),
+		Subjects:          []string{b.Subjects()},
+		MaxMsgsPerSubject: 1,
+		MaxMsgSize:        MaxDocumentSize,
+		AllowDirect:       true,
+		DenyDelete:        true,
+		DenyPurge:         true,
+		DiscardNew:        true,
+	}
+	if b == BucketDesired {
+		s.RepublishSource = b.Subjects()
+		s.RepublishDestination = "device.{{wildcard(1)}}.desired"
+	}
+	return s
+}

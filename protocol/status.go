@@ -1,0 +1,143 @@
+package protocol
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// DeviceStatus is how a device is doing: the value of its key in
+// [BucketStatus]. It is written when something changes, never as a tick.
+type DeviceStatus struct {
+	Version int      `json:"version"`
+	Device  DeviceID `json:"device"`
+	// Revision is the revision of the desired state that this status answers; 0
+	// says that the device has seen none.
+	Revision uint64 `json:"revision"`
+	// Error says why the device could not take the desired state of that
+	// revision at all (a document it refuses, say). The device then runs what it
+	// ran before.
+	Error      string            `json:"error,omitempty"`
+	Containers []ContainerStatus `json:"containers,omitempty"`
+}
+
+// ContainerPhase is where a container is on its way.
+type ContainerPhase string
+
+// The phases of a container.
+const (
+	// ContainerPending is being pulled, created or started.
+	ContainerPending ContainerPhase = "Pending"
+	// ContainerRunning runs as it should.
+	ContainerRunning ContainerPhase = "Running"
+	// ContainerCompleted ended with status 0 and should not be started again.
+	ContainerCompleted ContainerPhase = "Completed"
+	// ContainerFailed could not be brought to run, or ended and stays so.
+	ContainerFailed ContainerPhase = "Failed"
+)
+
+// Done reports whether the phase is what the desired state asks for.
+func (p ContainerPhase) Done() bool { return p == ContainerRunning || p == ContainerCompleted }
+
+// ContainerStatus is how one container is doing.
+type ContainerStatus struct {
+	Name       string         `json:"name"`
+	Deployment DeploymentRef  `json:"deployment"`
+	Phase      ContainerPhase `json:"phase"`
+	// Reason is one CamelCase word for programs, Message a sentence for people.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// ContainerID is the engine's id of the live container. It stays the same for
+	// as long as nothing that was asked for changes.
+	ContainerID string `json:"containerID,omitempty"`
+	ImageID     string `json:"imageID,omitempty"`
+	ExitCode    int32  `json:"exitCode,omitempty"`
+	// Replaced says what differed when the live container last took the place of
+	// another; nil if it never did.
+	Replaced *Replacement `json:"replaced,omitempty"`
+}
+
+// Replacement is the record of one container that took another's place.
+type Replacement struct {
+	Time  time.Time    `json:"time"`
+	Drift []Difference `json:"drift"`
+}
+
+// Difference is one field in which a live container was not as desired.
+type Difference struct {
+	// Field is the field's path in [Container], such as "image" or "env.LEVEL".
+	Field   string `json:"field"`
+	Desired string `json:"desired"`
+	Live    string `json:"live"`
+}
+
+// String is "field: live → desired".
+func (d Difference) String() string { return fmt.Sprintf("%s: %q → %q", d.Field, d.Live, d.Desired) }
+
+// DecodeDeviceStatus reads a status. Its error wraps [ErrInvalidDocument] or
+// [ErrInvalidID].
+func DecodeDeviceStatus(data []byte) (*DeviceStatus, error) {
+	s := new(DeviceStatus)
+	if err := decode("device status", data, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Encode renders the document, or says why it may not be sent.
+func (s *DeviceStatus) Encode() ([]byte, error) { return encode("device status", s) }
+
+// Validate reports the first thing that is wrong with the document.
+func (s *DeviceStatus) Validate() error {
+	if err := checkVersion(s.Version); err != nil {
+		return err
+	}
+	if err := s.Device.Validate(); err != nil {
+		return err
+	}
+	if len(s.Containers) > MaxContainers {
+		return invalid("containers", "has %d entries, at most %d are allowed", len(s.Containers), MaxContainers)
+	}
+	if err := checkText("error", s.Error); err != nil {
+		return err
+	}
+	for i := range s.Containers {
+		if err := s.Containers[i].validate(); err != nil {
+			return fmt.Errorf("containers[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (c *ContainerStatus) validate() error {
+	if err := checkLabel(c.Name); err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	switch c.Phase {
+	case ContainerPending, ContainerRunning, ContainerCompleted, ContainerFailed:
+	default:
+		return invalid("phase", "%s is not known", quote(string(c.Phase)))
+	}
+	for _, text := range []struct{ field, value string }{
+		{"deployment", c.Deployment.Namespace}, {"deployment", c.Deployment.Name}, {"deployment", c.Deployment.UID},
+		{"reason", c.Reason}, {"message", c.Message}, {"containerID", c.ContainerID}, {"imageID", c.ImageID},
+	} {
+		if err := checkText(text.field, text.value); err != nil {
+			return err
+		}
+	}
+	if c.Replaced != nil && len(c.Replaced.Drift) > MaxListLength {
+		return invalid("replaced.drift", "has %d entries, at most %d are allowed", len(c.Replaced.Drift), MaxListLength)
+	}
+	return nil
+}
+
+func checkHostIP(s string) error {
+	if s == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(s); err != nil {
+		return invalid("ports: hostIP", "%s is not an address", quote(s))
+	}
+	return nil
+}

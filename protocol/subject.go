@@ -1,0 +1,68 @@
+package protocol
+
+import "strings"
+
+// DoorbellSubject is where the server rings when the desired state of id has
+// changed. The message has headers only.
+func DoorbellSubject(id DeviceID) string { return "device." + string(id) + ".desired" }
+
+// HeartbeatSubject is where id says that it is alive. Heartbeats are not stored.
+func HeartbeatSubject(id DeviceID) string { return "device." + string(id) + ".heartbeat" }
+
+// CommandSubject is where id listens for the command verb.
+func CommandSubject(id DeviceID, verb Verb) string {
+	return "device." + string(id) + ".command." + string(verb)
+}
+
+// Subjects of all devices, for those who may listen to or address all of them.
+const (
+	AllDoorbells  = "device.*.desired"
+	AllHeartbeats = "device.*.heartbeat"
+	AllCommands   = "device.*.command.*"
+	AllDevices    = "device.>"
+)
+
+// DeviceOf returns the device that a subject of the form device.<id>.… belongs
+// to.
+func DeviceOf(subject string) (DeviceID, bool) {
+	rest, ok := strings.CutPrefix(subject, "device.")
+	if !ok {
+		return "", false
+	}
+	id, _, ok := strings.Cut(rest, ".")
+	if !ok {
+		return "", false
+	}
+	device, err := ParseDeviceID(id)
+	return device, err == nil
+}
+
+// InboxPrefix is what a device must give its NATS client as inbox prefix:
+// replies reach it nowhere else.
+func InboxPrefix(id DeviceID) string { return "_INBOX_" + string(id) }
+
+// adminInboxes is upper case, which no device id is, so that no device's own
+// inbox can lie under it.
+const adminInboxes = "_INBOX_ADMIN"
+
+// AdminInboxPrefix is the inbox prefix of the admin called name. Devices may
+// answer only under such a prefix.
+func AdminInboxPrefix(name string) string { return adminInboxes + "." + name }
+
+// IsAdminInbox reports whether reply lies in an admin's inbox. A command
+// without such a reply subject did not come from an admin: answers that a device
+// has the server reflect carry none.
+func IsAdminInbox(reply string) bool {
+	return strings.HasPrefix(reply, adminInboxes+".")
+}
+
+// HeaderSubject is the header in which the server names the key that a
+// republished or directly read message was stored under.
+const HeaderSubject = "Nats-Subject"
+
+// IsOwnDoorbell reports whether a message on id's doorbell was rung by a write
+// to id's own key, given its header [HeaderSubject]. Another device can have the
+// server answer onto the doorbell, but never with this header.
+func IsOwnDoorbell(id DeviceID, storedSubject string) bool {
+	return storedSubject == BucketDesired.Subject(id)
+}
