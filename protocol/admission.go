@@ -1,0 +1,27 @@
+package protocol
+
+import (
+	"strings"
+	"time"
+)
+
+// CalloutBudget is how long the callout may take from the arrival of a request
+// to its answer. The server sends its first PING 2 s after CONNECT even while
+// authentication is pending, and clients give up on it; the rest is margin for
+// both ways over the network.
+const CalloutBudget = 1500 * time.Millisecond
+
+// MaxControlLine is the max_control_line the server needs, in bytes, so that a
+// CONNECT with an access token fits; the server's default of 4096 is too small.
+const MaxControlLine = 16384
+
+// AuthQueue is the queue group in which callouts share the requests.
+const AuthQueue = "callout"
+
+// tokenTag marks the tag of a user JWT that carries the id of the access token.
+const tokenTag = "jti:"
+
+// TokenTag is the tag that the callout puts on a connection's user JWT, so that
+// the broker's own list of connections tells by which access token (its jti)
+// each was admitted. Tags are lower case.
+func TokenTag(tokenID string) string { return tokenTag + strings.ToLower(tokenID) }
