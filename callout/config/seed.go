@@ -1,0 +1,84 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/nats-io/nkeys"
+)
+
+// seedKind is a kind of NATS key, with the words for it.
+type seedKind struct {
+	prefix nkeys.PrefixByte
+	words  string
+}
+
+var (
+	userSeed    = seedKind{nkeys.PrefixByteUser, "a user (SU…)"}
+	accountSeed = seedKind{nkeys.PrefixByteAccount, "an account (SA…)"}
+	curveSeed   = seedKind{nkeys.PrefixByteCurve, "a curve key (SX…)"}
+)
+
+// presence says whether a key must be there.
+type presence bool
+
+const (
+	required presence = true
+	optional presence = false
+)
+
+// maxSeedFile is far more than the 58 bytes of a seed.
+const maxSeedFile = 4096
+
+// seedMode are the permissions a seed's file may have at most.
+const seedMode fs.FileMode = 0o600
+
+// seed reads the file that a key names. What is in it never gets into a problem.
+func (t *table) seed(name string, kind seedKind, must presence) []byte {
+	var path string
+	if must {
+		path = t.text(name)
+	} else {
+		path = t.optional(name, "")
+	}
+	if path == "" {
+		return nil
+	}
+	seed, err := readSeed(path, kind)
+	if err != nil {
+		t.problem(t.key(name), "%v", err)
+	}
+	return seed
+}
+
+func readSeed(path string, kind seedKind) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", path)
+	case info.Mode().Perm()&^seedMode != 0:
+		return nil, fmt.Errorf("%s may be read by others (mode %04o): run chmod 600 on it", path, info.Mode().Perm())
+	}
+	content, err := io.ReadAll(io.LimitReader(file, maxSeedFile))
+	if err != nil {
+		return nil, err
+	}
+	content = bytes.TrimSpace(content)
+	if len(content) == 0 {
+		return nil, fmt.Errorf("%s is empty", path)
+	}
+	if prefix, _, err := nkeys.DecodeSeed(content); err != nil || prefix != kind.prefix {
+		return nil, fmt.Errorf("%s does not hold the seed of %s", path, kind.words)
+	}
+	return content, nil
+}

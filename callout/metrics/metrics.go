@@ -1,0 +1,119 @@
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/seatrial/seatrial/callout/audit"
+	"github.com/seatrial/seatrial/callout/refusal"
+)
+
+const namespace = "fleet_callout"
+
+// The results of a fetch.
+const (
+	fetchOK    = "ok"
+	fetchError = "error"
+)
+
+// latencyBuckets, in seconds, reach from one signature check to beyond the
+// budget of 1.5 s, after which nobody waits any more.
+var latencyBuckets = []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5, 2}
+
+// Sources are what gauges read when they are asked.
+type Sources struct {
+	// Queued is how many requests wait.
+	Queued func() int
+	// Connected reports whether there is a connection to the broker.
+	Connected func() bool
+	// KeysFetched is when the issuer's keys in use were fetched; zero if there
+	// are none.
+	KeysFetched func() time.Time
+}
+
+// Metrics are the program's counters.
+type Metrics struct {
+	registry  *prometheus.Registry
+	decisions *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	fetches   *prometheus.CounterVec
+}
+
+// New returns counters at zero in a registry of their own.
+func New() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "decisions_total",
+			Help: "Authorization requests by result and, if not admitted, reason. Reasons shed and stale tell of overload.",
+		}, []string{"result", "reason"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "decision_seconds", Buckets: latencyBuckets,
+			Help: "Time from a request's arrival to its decision, by result.",
+		}, []string{"result"}),
+		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "keys_fetches_total",
+			Help: "Fetches of the issuer's keys by result, ok or error.",
+		}, []string{"result"}),
+	}
+	m.registry.MustRegister(m.decisions, m.latency, m.fetches,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// A rate can be taken only of a counter that was there before.
+	m.decisions.WithLabelValues(string(audit.Admitted), "")
+	for _, reason := range []refusal.Reason{refusal.Shed, refusal.Stale, refusal.BadRequest} {
+		m.decisions.WithLabelValues(string(audit.Dropped), string(reason))
+	}
+	for _, result := range audit.Results() {
+		m.latency.WithLabelValues(string(result))
+	}
+	for _, result := range []string{fetchOK, fetchError} {
+		m.fetches.WithLabelValues(result)
+	}
+	return m
+}
+
+// Watch adds gauges that read s.
+func (m *Metrics) Watch(s Sources) {
+	gauge := func(name, help string, read func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, read))
+	}
+	gauge("queue_depth", "Authorization requests that wait for a worker.", func() float64 { return float64(s.Queued()) })
+	gauge("broker_connected", "1 if there is a connection to the broker.", func() float64 {
+		if s.Connected() {
+			return 1
+		}
+		return 0
+	})
+	gauge("keys_age_seconds", "Age of the issuer's keys in use; -1 if there are none.", func() float64 {
+		if fetched := s.KeysFetched(); !fetched.IsZero() {
+			return time.Since(fetched).Seconds()
+		}
+		return -1
+	})
+}
+
+// Decided counts a decision.
+func (m *Metrics) Decided(r *audit.Record) {
+	m.decisions.WithLabelValues(string(r.Result), string(r.Reason)).Inc()
+	if r.Reason != refusal.Shed {
+		m.latency.WithLabelValues(string(r.Result)).Observe(r.Latency.Seconds())
+	}
+}
+
+// Fetched counts a fetch of the issuer's keys.
+func (m *Metrics) Fetched(err error) {
+	result := fetchOK
+	if err != nil {
+		result = fetchError
+	}
+	m.fetches.WithLabelValues(result).Inc()
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}

@@ -1,0 +1,109 @@
+package callout
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/seatrial/seatrial/callout/admission"
+	"github.com/seatrial/seatrial/callout/audit"
+	"github.com/seatrial/seatrial/callout/config"
+	"github.com/seatrial/seatrial/callout/metrics"
+	"github.com/seatrial/seatrial/callout/refusal"
+	"github.com/seatrial/seatrial/callout/service"
+	"github.com/seatrial/seatrial/callout/token"
+)
+
+// issuerTimeout bounds one request to the issuer.
+const issuerTimeout = 5 * time.Second
+
+// shedLogInterval is the least time between two log lines about shedding, which
+// happens when there is no time for log lines. The metrics count each.
+const shedLogInterval = time.Second
+
+// Run runs the callout until ctx ends, then finishes what it has accepted and
+// returns nil. An error means that it could not start as configured.
+func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
+	authority, err := service.NewAuthority(c.Keys.Account, c.Keys.Curve)
+	if err != nil {
+		return fmt.Errorf("load keys: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.HTTPAddress)
+	if err != nil {
+		return fmt.Errorf("serve health and metrics (http.address): %w", err)
+	}
+	counters := metrics.New()
+	client := &http.Client{Timeout: issuerTimeout, Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	defer client.CloseIdleConnections()
+
+	workers := c.Limits.Workers
+	if workers == 0 {
+		workers = service.DefaultWorkers()
+	}
+	keys := token.NewKeySet(token.KeySetOptions{
+		Issuer:      c.Issuer,
+		Client:      client,
+		MaxAge:      c.Limits.KeysMaxAge,
+		MinInterval: c.Limits.KeysMinWait,
+		Timeout:     issuerTimeout,
+		MaxWaiting:  max(1, workers/2),
+		Fetched:     counters.Fetched,
+		Log:         log,
+	})
+	answers := service.New(service.Options{
+		URL:       c.NATS.URL,
+		UserSeed:  c.NATS.Seed,
+		Authority: authority,
+		Admission: admission.New(token.NewVerifier(c.Issuer, c.Project, keys), admission.Rules{
+			Device:       c.Roles.Device,
+			Admin:        c.Roles.Admin,
+			ExpiryJitter: c.Limits.ExpiryJitter,
+		}),
+		Workers: workers,
+		Queue:   c.Limits.Queue,
+		Budget:  c.Limits.Budget,
+		Record:  recorder(counters, log),
+		Log:     log,
+	})
+	counters.Watch(metrics.Sources{Queued: answers.Queued, Connected: answers.Connected, KeysFetched: keys.Fetched})
+
+	// Health is served until the last request is answered.
+	server := &http.Server{Handler: handler(answers, keys, counters), ReadHeaderTimeout: issuerTimeout}
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer server.Close()
+	background.Go(func() {
+		if err := server.Serve(listener); err != nil && err != http.ErrServerClosed {
+			log.Error("Health and metrics are no longer served.", "error", err)
+		}
+	})
+	// So are the keys kept fresh.
+	keysCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	background.Go(func() { keys.Run(keysCtx) })
+
+	log.InfoContext(ctx, "The callout has started.", "issuer", c.Issuer, "project", c.Project, "broker", c.NATS.URL,
+		"http", listener.Addr().String(), "encrypted", len(c.Keys.Curve) > 0)
+	err = answers.Run(ctx, keys.Loaded())
+	log.InfoContext(ctx, "The callout has stopped.")
+	return err
+}
+
+// recorder counts every decision and writes all but sheds down.
+func recorder(counters *metrics.Metrics, log *slog.Logger) func(context.Context, *audit.Record) {
+	sheds := rate.Sometimes{Interval: shedLogInterval}
+	return func(ctx context.Context, r *audit.Record) {
+		counters.Decided(r)
+		if r.Reason == refusal.Shed {
+			sheds.Do(func() { log.WarnContext(ctx, "Requests are shed: more arrive than can be answered.") })
+			return
+		}
+		r.Log(ctx, log)
+	}
+}
