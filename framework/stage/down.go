@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"sigs.k8s.io/e2e-framework/pkg/envconf"
 
@@ -47,10 +48,11 @@ func (r *Runner) Down(ctx context.Context, stages ...Stage) error {
 		failed []error
 	)
 	interrupt := walk(ctx, names, after, r.Parallel, func(name string) error {
-		if _, ok := records[name]; !ok {
+		record, ok := records[name]
+		if !ok {
 			return nil
 		}
-		if err := r.tearDown(ctx, e, cfg, byName[name]); err != nil {
+		if err := r.tearDown(ctx, e, cfg, byName[name], record); err != nil {
 			mu.Lock()
 			defer mu.Unlock()
 			failed = append(failed, err)
@@ -69,22 +71,35 @@ func (r *Runner) Down(ctx context.Context, stages ...Stage) error {
 	return errors.Join(append(failed, interrupt)...)
 }
 
-// tearDown runs the stage's Down and drops its record.
-func (r *Runner) tearDown(ctx context.Context, e *environment.Environment, cfg *envconf.Config, s Stage) error {
+// tearDown runs the stage's Down and drops its record. Until that is done the
+// record says so: after a kill in between, nothing half torn down is reused.
+func (r *Runner) tearDown(ctx context.Context, e *environment.Environment, cfg *envconf.Config, s Stage, record Record) error {
 	r.emit(Event{Kind: TearingDown, Stage: s.Name})
-	_, took, err := call(ctx, s, "down", func(ctx context.Context) (context.Context, error) {
-		if s.Down == nil {
-			return ctx, nil
-		}
-		return s.Down(ctx, cfg)
-	})
-	if err == nil {
-		err = forget(e, s.Name)
-	}
+	took, err := r.down(ctx, e, cfg, s, record)
 	if err != nil {
 		r.emit(Event{Kind: Failed, Stage: s.Name, Duration: took, Err: err})
 		return err
 	}
 	r.emit(Event{Kind: TornDown, Stage: s.Name, Duration: took})
 	return nil
+}
+
+func (r *Runner) down(ctx context.Context, e *environment.Environment, cfg *envconf.Config, s Stage, record Record) (time.Duration, error) {
+	if s.Down == nil {
+		return 0, forget(e, s.Name)
+	}
+	before := record.State
+	record.State = Stopping
+	if err := record.save(e); err != nil {
+		return 0, err
+	}
+	_, took, err := call(ctx, s, "down", func(ctx context.Context) (context.Context, error) { return s.Down(ctx, cfg) })
+	if refused(err) {
+		record.State = before
+		return took, errors.Join(err, record.save(e))
+	}
+	if err != nil {
+		return took, err
+	}
+	return took, forget(e, s.Name)
 }

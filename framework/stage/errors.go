@@ -105,6 +105,23 @@ type PanicError struct {
 // Error implements error.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
 
+// NotUpError says that stages are not up as they should be, and were not to be
+// brought up.
+type NotUpError struct {
+	// Environment is its name, Steps what bringing it up would do.
+	Environment string
+	Steps       []Step
+}
+
+// Error implements error.
+func (e *NotUpError) Error() string {
+	steps := make([]string, len(e.Steps))
+	for i, step := range e.Steps {
+		steps[i] = fmt.Sprintf("%s (%s)", step.Stage, step.Reason)
+	}
+	return fmt.Sprintf("environment %s is not up: %s: bring it up first", e.Environment, strings.Join(steps, ", "))
+}
+
 // LeftBehindError says that the environment holds stages that are not in the
 // list, and which therefore nobody here can tear down.
 type LeftBehindError struct {

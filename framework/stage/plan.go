@@ -50,8 +50,7 @@ type node struct {
 	record *Record // nil: none
 	own    string
 	mixed  string
-	// below holds the layers of all stages that this one needs, directly or
-	// through others, by name.
+	// behind names all stages that this one needs, directly or through others.
 	behind map[string]bool
 	layer  *layer        // once the stage is ready
 	took   time.Duration // of the Check that allowed reuse
@@ -205,6 +204,8 @@ func (p *Plan) judge(n *node) (Action, string) {
 	switch {
 	case n.record == nil:
 		return Build, "not there yet"
+	case n.record.State == Stopping:
+		return Rebuild, "its teardown never finished"
 	case n.record.State != Ready:
 		return Rebuild, "never finished"
 	case n.record.Own != n.own:

@@ -26,6 +26,8 @@ const (
 	Starting State = "starting"
 	// Ready is written after Up has succeeded.
 	Ready State = "ready"
+	// Stopping is written before Down begins.
+	Stopping State = "stopping"
 )
 
 // Record is what the environment's folder holds about a stage.

@@ -45,7 +45,7 @@ func (p *Plan) run(ctx context.Context) error {
 	// vanish beneath a stage that is about to be torn down with its help.
 	for _, name := range slices.Backward(p.names) {
 		if n := p.nodes[name]; n.action == Rebuild {
-			if err := p.runner.tearDown(ctx, p.env, p.cfg, n.Stage); err != nil {
+			if err := p.runner.tearDown(ctx, p.env, p.cfg, n.Stage, *n.record); err != nil {
 				return err
 			}
 		}
@@ -89,7 +89,7 @@ func (p *Plan) recheck(ctx context.Context, n *node) error {
 		return err
 	}
 	n.action, n.reason = Rebuild, n.reason+", "+checkFailed(err)
-	return p.runner.tearDown(ctx, p.env, p.cfg, n.Stage)
+	return p.runner.tearDown(ctx, p.env, p.cfg, n.Stage, *n.record)
 }
 
 // check runs the stage's Check and keeps its values.

@@ -46,6 +46,27 @@ func (r *Runner) Up(ctx context.Context, stages ...Stage) (context.Context, erro
 	return plan.Run(ctx)
 }
 
+// Attach returns a context with the values of all stages if every one of them
+// can be reused as it stands, and changes nothing. Otherwise the error is a
+// *NotUpError. It is for processes that hold the environment together with
+// others.
+func (r *Runner) Attach(ctx context.Context, stages ...Stage) (context.Context, error) {
+	plan, err := r.Plan(ctx, stages...)
+	if err != nil {
+		return ctx, err
+	}
+	var missing []Step
+	for _, step := range plan.Steps {
+		if step.Action != Reuse {
+			missing = append(missing, step)
+		}
+	}
+	if len(missing) > 0 {
+		return ctx, &NotUpError{Environment: plan.env.Name(), Steps: missing}
+	}
+	return plan.Run(ctx)
+}
+
 // Func returns an e2e-framework function that brings the stages up with this
 // Runner, for the Setup of a TestMain. The environment's Config is used if the
 // Runner has none of its own.
