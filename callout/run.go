@@ -2,6 +2,7 @@ package callout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -79,7 +80,7 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	defer background.Wait()
 	defer server.Close()
 	background.Go(func() {
-		if err := server.Serve(listener); err != nil && err != http.ErrServerClosed {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("Health and metrics are no longer served.", "error", err)
 		}
 	})

@@ -156,6 +156,12 @@ func (s *Service) serve(ctx context.Context, nc *nats.Conn, closed, ready <-chan
 	if err := sub.SetPendingLimits(2*s.options.Queue, -1); err != nil {
 		return fmt.Errorf("bound the buffer of requests: %w", err)
 	}
+	// Wait until the broker knows; if it is away, it is told when it is back.
+	flush, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := nc.FlushWithContext(flush); err != nil && ctx.Err() == nil {
+		s.options.Log.WarnContext(ctx, "The broker has not confirmed the subscription yet.", "error", err)
+	}
 	s.serving.Store(true)
 	defer s.serving.Store(false)
 	s.options.Log.InfoContext(ctx, "Answering authorization requests.", "workers", s.options.Workers, "queue", s.options.Queue, "budget", s.options.Budget)
