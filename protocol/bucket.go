@@ -45,6 +45,10 @@ func (b Bucket) directGet() string {
 // JetStream's stream configuration. Whoever creates the stream sets exactly
 // this. Rollup is off and deletion and purge are denied because each would let
 // one message wipe the keys of others.
+//
+// Nobody sets the header Nats-Msg-Id on a write: a stream remembers ids across
+// keys, so a device that guessed one could have another's write taken for a
+// repetition of its own and dropped.
 type StreamSettings struct {
 	Name              string
 	Subjects          []string
