@@ -110,7 +110,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
 		if errors.Is(err, jose.ErrCryptoFailure) {
 			return t, refusal.New(refusal.Signature, "the token is not signed by the key it names")
 		}
-		return t, refusal.New(refusal.Malformed, "the token's claims have the wrong types")
+		return t, refusal.New(refusal.Malformed, "the token's header or claims are not of the expected types")
 	}
 	if err := v.check(&registered, t); err != nil {
 		return t, err
