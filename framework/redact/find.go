@@ -20,9 +20,9 @@ var (
 	// pemBody is what a key cut off in the middle is taken to reach over.
 	pemBody = regexp.MustCompile(`^(?:[A-Za-z0-9+/=\r\n]|\\n|\\r)*`)
 
-	// shapes are secrets without whitespace. The first group, where there is
-	// one, is the secret; what stands around it stays readable.
-	shapes = []*regexp.Regexp{
+	// shapes are secrets of one word. The first group, where there is one, is
+	// the secret; what stands around it stays readable.
+	shapes = append([]*regexp.Regexp{
 		// JWS compact form: a header that is a JSON object, claims, signature.
 		regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`),
 		// NKey seeds: 'S', the kind of key, 56 more of base32.
@@ -30,11 +30,28 @@ var (
 		// Private keys in base64, as kubeconfigs hold them: "-----BEGIN " and
 		// the first letter of RSA, EC, DSA, PRIVATE, OPENSSH.
 		regexp.MustCompile(`LS0tLS1CRUdJTiB[SFEQP][A-Za-z0-9+/]+=*`),
-		// Opaque tokens where HTTP and YAML put them.
-		regexp.MustCompile(`(?i)\bbearer[ \t]+([A-Za-z0-9._~+/=-]{8,})`),
-		regexp.MustCompile(`(?i)"?\b(?:client-key-data|access_token|refresh_token|id_token|client_secret|auth_token|assertion|password)"?[ \t]*[:=][ \t]*"?([A-Za-z0-9._~+/=-]{8,})`),
-	}
+	}, fields()...)
 )
+
+// opaque is a token of which nothing but its alphabet is known.
+const opaque = `([A-Za-z0-9._~+/=-]{8,})`
+
+// fields returns the shapes of what stands behind a telling name, in HTTP, JSON
+// (also JSON in a JSON string), YAML and forms; the group is the secret. Each
+// is an expression of its own that begins with a literal: those are searched
+// for a hundred times faster than one expression of alternatives.
+func fields() []*regexp.Regexp {
+	found := []*regexp.Regexp{
+		regexp.MustCompile(`Bearer[ \t]+` + opaque),
+		regexp.MustCompile(`bearer[ \t]+` + opaque),
+	}
+	for _, name := range []string{
+		"client-key-data", "access_token", "refresh_token", "id_token", "auth_token", "client_secret", "assertion", "password",
+	} {
+		found = append(found, regexp.MustCompile(name+`\\?"?[ \t]*[:=][ \t]*\\?"?`+opaque))
+	}
+	return found
+}
 
 // find returns where data holds secrets, in order and without overlap. With
 // whole false more data may follow, and a private key without an end reaches to

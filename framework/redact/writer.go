@@ -9,8 +9,12 @@ const (
 	// chunk is how much is gathered before it is searched.
 	chunk = 64 << 10
 	// hold is how much is kept back, so that a secret which crosses the border
-	// of what was searched is seen whole: longer than any key or token.
+	// of what was searched is seen whole. No private key is longer; a word
+	// that is longer is held back until it ends.
 	hold = 32 << 10
+	// longestWord bounds that. What is longer cannot be searched and does not
+	// pass.
+	longestWord = 1 << 20
 )
 
 // Writer returns a stream that passes what is written to it on to w without
@@ -18,7 +22,8 @@ const (
 // is still held back; it does not close w.
 func (r *Redactor) Writer(w io.Writer) io.WriteCloser {
 	values, longest := r.secrets()
-	return &writer{to: w, values: values, hold: max(hold, 2*longest)}
+	keep := max(hold, 2*longest)
+	return &writer{to: w, values: values, hold: keep, enough: keep + chunk}
 }
 
 type writer struct {
@@ -26,15 +31,17 @@ type writer struct {
 	values []string
 	hold   int
 	buffer []byte
-	// inside says that a secret longer than can be held was begun and marked:
-	// what continues it is dropped.
+	// enough is the length at which the buffer is searched next.
+	enough int
+	// inside says that a word which is too long was begun and marked: what
+	// continues it is dropped.
 	inside bool
 }
 
 // Write implements io.Writer.
 func (w *writer) Write(data []byte) (int, error) {
 	w.buffer = append(w.buffer, data...)
-	if len(w.buffer) < w.hold+chunk {
+	if len(w.buffer) < w.enough {
 		return len(data), nil
 	}
 	if err := w.flush(false); err != nil {
@@ -49,20 +56,13 @@ func (w *writer) Close() error { return w.flush(true) }
 // flush passes on what is certain: everything when whole, else all that can
 // not be part of a secret that is still to come.
 func (w *writer) flush(whole bool) error {
-	if w.inside {
-		n := 0
-		for n < len(w.buffer) && isToken(w.buffer[n]) {
-			n++
-		}
-		w.buffer = w.buffer[n:]
-		w.inside = n > 0 && len(w.buffer) == 0
-	}
+	w.skip()
 	found := find(w.buffer, w.values, whole)
 	cut := len(w.buffer)
 	if !whole {
 		cut = w.cut(found)
 	}
-	clean := make([]byte, 0, cut)
+	var clean []byte
 	rest := 0
 	for _, secret := range found {
 		if secret.from >= cut {
@@ -70,33 +70,47 @@ func (w *writer) flush(whole bool) error {
 		}
 		clean = append(clean, w.buffer[rest:secret.from]...)
 		clean = append(clean, Mark...)
-		rest = min(secret.to, cut)
-		w.inside = !whole && secret.to == len(w.buffer)
+		rest = secret.to
 	}
 	clean = append(clean, w.buffer[rest:cut]...)
 	w.buffer = append(w.buffer[:0], w.buffer[cut:]...)
+	w.enough = w.hold + chunk
+	switch {
+	case len(w.buffer) < w.enough:
+	case len(w.buffer) < longestWord:
+		w.enough = 2 * len(w.buffer) // or every write would search it again
+	default:
+		clean = append(clean, Mark...)
+		w.buffer, w.inside = w.buffer[:0], true
+	}
 	if _, err := w.to.Write(clean); err != nil {
 		return fmt.Errorf("write redacted: %w", err)
 	}
 	return nil
 }
 
+// skip drops what continues a word that was too long.
+func (w *writer) skip() {
+	if !w.inside {
+		return
+	}
+	n := 0
+	for n < len(w.buffer) && isToken(w.buffer[n]) {
+		n++
+	}
+	w.inside = n == len(w.buffer)
+	w.buffer = w.buffer[n:]
+}
+
 // cut returns where the buffer can be cut: not in a word, as that may turn
-// into a token, and not in a secret.
+// into a token, and not in a secret. 0 means nowhere yet.
 func (w *writer) cut(found []span) int {
-	limit := len(w.buffer) - w.hold
-	cut := limit
+	cut := max(0, len(w.buffer)-w.hold)
 	for cut > 0 && isToken(w.buffer[cut-1]) {
 		cut--
 	}
-	if cut == 0 {
-		cut = limit // one word longer than any token: not a token
-	}
 	for _, secret := range found {
 		if secret.from < cut && cut < secret.to {
-			if secret.from == 0 {
-				return secret.to // cannot be held any longer
-			}
 			return secret.from
 		}
 	}
