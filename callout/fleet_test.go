@@ -363,3 +363,5 @@ func createBuckets(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 	}
 	return js
 }
+
+var discard = slog.New(slog.DiscardHandler)

@@ -1,9 +1,6 @@
 package protocol
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // CalloutBudget is how long the callout may take from the arrival of a request
 // to its answer. The server sends its first PING 2 s after CONNECT even while
@@ -17,11 +14,3 @@ const MaxControlLine = 16384
 
 // AuthQueue is the queue group in which callouts share the requests.
 const AuthQueue = "callout"
-
-// tokenTag marks the tag of a user JWT that carries the id of the access token.
-const tokenTag = "jti:"
-
-// TokenTag is the tag that the callout puts on a connection's user JWT, so that
-// the broker's own list of connections tells by which access token (its jti)
-// each was admitted. Tags are lower case.
-func TokenTag(tokenID string) string { return tokenTag + strings.ToLower(tokenID) }

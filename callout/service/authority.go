@@ -11,7 +11,6 @@ import (
 
 	"github.com/seatrial/seatrial/callout/admission"
 	"github.com/seatrial/seatrial/callout/refusal"
-	"github.com/seatrial/seatrial/protocol"
 )
 
 // requestAudience is whom a server addresses an authorization request to.
@@ -112,7 +111,6 @@ func (a *Authority) grant(request *jwt.AuthorizationRequestClaims, g *admission.
 	user.Name = g.Name
 	user.Audience = g.Account
 	user.Expires = g.Expires.Unix()
-	user.Tags.Add(protocol.TokenTag(g.TokenID))
 	user.Permissions.Pub.Allow = g.Permissions.Publish
 	user.Permissions.Sub.Allow = g.Permissions.Subscribe
 	// A token is for a client: as a leaf node, its bearer could bring a broker.

@@ -1,0 +1,161 @@
+package callout_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/seatrial/seatrial/callout"
+	"github.com/seatrial/seatrial/callout/refusal"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestComesReadyWhenBrokerAndIssuerDo(t *testing.T) {
+	f := newFleet(t)
+	f.stopBroker()
+	f.issuer.Down(true)
+	c := startCallout(t, f.config(t, ""), io.Discard)
+	expect := func(want string) {
+		t.Helper()
+		eventually(t, want, func() bool {
+			status, text := c.get(t, "/readyz")
+			return strings.Contains(text, want) && (status == http.StatusOK) == (want == "ok")
+		})
+		if status, _ := c.get(t, "/healthz"); status != http.StatusOK {
+			t.Errorf("not alive: %d", status)
+		}
+	}
+	expect("not connected to the broker")
+	f.startBroker(t)
+	expect("no keys of the issuer yet")
+	f.issuer.Down(false)
+	expect("ok")
+	f.device(t, deviceA)
+
+	// And again, whoever goes away.
+	f.stopBroker()
+	expect("not connected to the broker")
+	f.startBroker(t)
+	expect("ok")
+	f.issuer.Down(true)
+	expect("ok")
+	f.device(t, deviceA)
+}
+
+func TestStopFinishesWhatWasAccepted(t *testing.T) {
+	f := newFleet(t)
+	log := new(lines)
+	c := startCallout(t, f.config(t, ""), log)
+	c.waitReady(t)
+	// Hold requests up at the issuer, so that they are under way at the stop.
+	f.issuer.Slow(300 * time.Millisecond)
+	f.issuer.Rotate(t, "ES256")
+	token := f.issuer.Token(t, string(deviceA), "device", nil)
+	connected := make(chan error, 1)
+	go func() {
+		nc, err := nats.Connect(f.url, nats.Token(token), nats.Timeout(5*time.Second))
+		if err == nil {
+			nc.Close()
+		}
+		connected <- err
+	}()
+	eventually(t, "the issuer is asked", func() bool { return f.issuer.Fetches.Load() == 2 })
+	c.stop()
+	if err := <-connected; err != nil {
+		t.Errorf("the request under way: %v", err)
+	}
+	if status, _ := c.get(t, "/healthz"); status != 0 {
+		t.Errorf("health is still served: %d", status)
+	}
+	if !strings.Contains(log.String(), "The callout has stopped.") {
+		t.Error("the stop is not logged")
+	}
+}
+
+func TestStopWithoutBroker(t *testing.T) {
+	f := newFleet(t)
+	f.stopBroker()
+	f.issuer.Down(true)
+	startCallout(t, f.config(t, ""), io.Discard).stop()
+}
+
+func TestTakenAddressIsAnError(t *testing.T) {
+	f := newFleet(t)
+	c := f.config(t, "")
+	c.HTTPAddress = strings.TrimPrefix(f.url, "nats://")
+	if err := callout.Run(t.Context(), c, discard); err == nil || !strings.Contains(err.Error(), "http.address") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A connection ends with its token, and a client that has a fresh one is back.
+func TestConnectionEndsWithItsToken(t *testing.T) {
+	f := newFleet(t)
+	f.ready(t, "")
+	back, gone := make(chan struct{}, 8), make(chan error, 64)
+	minted := 0
+	nc, err := nats.Connect(f.url,
+		nats.TokenHandler(func() string {
+			minted++
+			life := 2 * time.Second
+			if minted > 1 {
+				life = time.Hour
+			}
+			return f.issuer.Token(t, string(deviceA), "device", map[string]any{"exp": time.Now().Add(life).Unix()})
+		}),
+		nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.Timeout(5*time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { gone <- err }),
+		nats.ReconnectHandler(func(*nats.Conn) { back <- struct{}{} }),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	select {
+	case <-back:
+	case <-time.After(deadline):
+		t.Fatal("the connection outlived its token")
+	}
+	if err := <-gone; !strings.Contains(strings.ToLower(err.Error()), "expired") {
+		t.Errorf("closed for %v", err)
+	}
+	if err := nc.Publish(protocol.HeartbeatSubject(deviceA), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRotationAndOutage(t *testing.T) {
+	f := newFleet(t)
+	log := new(lines)
+	c := startCallout(t, f.config(t, `keys_min_wait = "100ms"`), log)
+	c.waitReady(t)
+	known := f.issuer.Token(t, string(deviceA), "device", nil)
+
+	f.issuer.Rotate(t, "ES256")
+	f.device(t, deviceA)
+
+	f.issuer.Down(true)
+	f.device(t, deviceB)
+	if !f.try(t, nats.Token(known)) {
+		t.Error("a token with the earlier key was refused while the issuer is down")
+	}
+	f.issuer.Rotate(t, "EdDSA")
+	if f.try(t, nats.Token(f.issuer.Token(t, string(deviceA), "device", nil))) {
+		t.Error("a token with an unknown key was admitted")
+	}
+	all := log.decisions(t)
+	if last := all[len(all)-1]; last.Reason != string(refusal.KeyUnknown) {
+		t.Errorf("written down as %+v", last)
+	}
+
+	f.issuer.Down(false)
+	fresh := f.issuer.Token(t, string(deviceA), "device", nil)
+	eventually(t, "the new key is known", func() bool { return f.try(t, nats.Token(fresh)) })
+}
