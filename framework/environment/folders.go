@@ -81,7 +81,7 @@ func RequireFree(dir string, need uint64) error {
 		}
 		dir = parent
 	}
-	if free := stat.Bavail * uint64(stat.Bsize); free < need { //nolint:gosec // a block size is positive
+	if free := stat.Bavail * uint64(stat.Bsize); free < need {
 		return &DiskFullError{Dir: dir, Need: need, Free: free}
 	}
 	return nil

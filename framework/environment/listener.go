@@ -47,7 +47,7 @@ func listeners(port int) (map[uint64]bool, error) {
 		return nil, fmt.Errorf("find who listens on port %d: %w", port, err)
 	}
 	inodes := map[uint64]bool{}
-	for _, read := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
+	for _, read := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} { //nolint:staticcheck // deprecated for speed; asking netlink takes more code than it saves time
 		sockets, err := read()
 		if os.IsNotExist(err) {
 			continue // no IPv6
@@ -57,7 +57,7 @@ func listeners(port int) (map[uint64]bool, error) {
 		}
 		for _, s := range sockets {
 			here := s.LocalAddr.IsUnspecified() || s.LocalAddr.Equal(net.IPv4(127, 0, 0, 1))
-			if s.St == tcpListen && here && s.LocalPort == uint64(port) { //nolint:gosec // a port is positive
+			if s.St == tcpListen && here && s.LocalPort == uint64(port) {
 				inodes[s.Inode] = true
 			}
 		}

@@ -81,7 +81,7 @@ func (e *Environment) choosePort() (int, error) {
 		return 0, err
 	}
 	for range portTries {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // not a secret
+		port := firstPort + rand.IntN(lastPort-firstPort+1)
 		if !taken[port] && portFree(port) {
 			return port, nil
 		}

@@ -107,7 +107,7 @@ func (s *Set) override(name string, values []string) error {
 	for at, target := range []*time.Duration{&i.Timeout, &i.Poll}[:len(values)] {
 		d, err := time.ParseDuration(values[at])
 		if err != nil {
-			return err //nolint:wrapcheck // says all there is: time: invalid duration "x"
+			return err
 		}
 		if d <= 0 {
 			return fmt.Errorf("duration %q is not positive", values[at])

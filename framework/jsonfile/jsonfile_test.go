@@ -16,7 +16,7 @@ func TestWriteIsPrivateEvenOverAPublicFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil { //nolint:gosec // the point
+	if err := os.WriteFile(path, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := jsonfile.Write(path, map[string]int{"port": 4222}); err != nil {

@@ -116,8 +116,7 @@ func clear(ctx context.Context, dir, name string) error {
 }
 
 func command(spec Spec, dir string) *exec.Cmd {
-	// Not CommandContext: the process outlives every context of ours.
-	cmd := exec.Command(spec.Path, spec.Args...) //nolint:gosec // running what it is told to run is what this package is for
+	cmd := exec.Command(spec.Path, spec.Args...) //nolint:noctx // the process outlives every context of ours
 	cmd.Dir = spec.WorkDir
 	if cmd.Dir == "" {
 		cmd.Dir = dir

@@ -54,7 +54,7 @@ func table() ([]entry, error) {
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
 		if a.start != b.start {
-			return int(int64(a.start) - int64(b.start)) //nolint:gosec // ticks since boot are small
+			return int(int64(a.start) - int64(b.start))
 		}
 		return a.pid - b.pid
 	})

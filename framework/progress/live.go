@@ -66,7 +66,7 @@ func (l *live) end(name string) {
 
 // Write implements io.Writer.
 func (l *live) Write(data []byte) (int, error) {
-	return l.bars.Write(data) //nolint:wrapcheck // a writer that adds nothing
+	return l.bars.Write(data)
 }
 
 // Close implements io.Closer.

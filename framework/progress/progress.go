@@ -25,7 +25,7 @@ type Progress interface {
 
 // New returns live progress if out is a terminal, and Plain otherwise.
 func New(out io.Writer) Progress {
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb" { //nolint:gosec // a descriptor fits
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb" {
 		return newLive(out)
 	}
 	return Plain(out)
@@ -55,7 +55,7 @@ func (p *plain) Observe(e stage.Event) {
 func (p *plain) Write(data []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.out.Write(data) //nolint:wrapcheck // a writer that adds nothing
+	return p.out.Write(data)
 }
 
 // Close implements io.Closer.
