@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -53,10 +54,7 @@ func table() ([]entry, error) {
 		}
 	}
 	slices.SortFunc(entries, func(a, b entry) int {
-		if a.start != b.start {
-			return int(int64(a.start) - int64(b.start))
-		}
-		return a.pid - b.pid
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.pid, b.pid))
 	})
 	return entries, nil
 }

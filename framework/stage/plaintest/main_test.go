@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"sigs.k8s.io/e2e-framework/pkg/env"
@@ -29,11 +30,15 @@ func plain(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
 
 var (
 	testenv = env.NewWithConfig(envconf.New())
-	torn    []string
+
+	mu   sync.Mutex // independent stages go down side by side
+	torn []string
 )
 
 func down(name string) env.Func {
 	return func(ctx context.Context, _ *envconf.Config) (context.Context, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		torn = append(torn, name)
 		return ctx, nil
 	}
