@@ -195,6 +195,34 @@ func TestShareLetsOthersAttach(t *testing.T) {
 	}
 }
 
+func TestLookTakesAndMakesNothing(t *testing.T) {
+	dir := state(t)
+	if _, err := environment.Look(options(dir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("look at nothing: %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("looking left %v, %v", left, err)
+	}
+	e := open(t, options(dir))
+	if err := e.Save("a.json", 1); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := environment.Look(options(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got int
+	if err := seen.Load("a.json", &got); err != nil || got != 1 {
+		t.Errorf("load: %d, %v", got, err)
+	}
+	if err := seen.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if _, err := environment.Open(t.Context(), options(dir)); !errors.Is(err, environment.ErrBusy) {
+		t.Errorf("a look gave up the holder's lock: %v", err)
+	}
+}
+
 func TestCloseAndRemove(t *testing.T) {
 	dir := state(t)
 	e := open(t, options(dir))

@@ -55,6 +55,7 @@ type Report struct {
 	mu          sync.Mutex
 	environment string
 	started     time.Time
+	broughtUp   time.Time // when the last stage ended
 	finished    time.Time
 	stages      []Stage
 	specs       []Spec
@@ -86,6 +87,7 @@ func (r *Report) Observe(e stage.Event) {
 	if e.Kind != stage.Finished && e.Kind != stage.Failed {
 		return
 	}
+	r.broughtUp = e.Time
 	s := Stage{Name: e.Stage, Action: e.Action, Reason: e.Reason, Seconds: e.Duration.Seconds()}
 	if e.Err != nil {
 		s.Error = r.options.Redactor.String(e.Err.Error())

@@ -87,13 +87,9 @@ func (r *Report) outcome() []Stage {
 	return last
 }
 
-// bringUpSeconds adds the stages up; as some run side by side, the time on the
-// clock is less.
-func (r *Report) bringUpSeconds() (sum float64) {
-	for _, s := range r.outcome() {
-		sum += s.Seconds
-	}
-	return sum
+// bringUpSeconds is the time on the clock until the last stage was ready.
+func (r *Report) bringUpSeconds() float64 {
+	return max(0, r.broughtUp.Sub(r.started).Seconds())
 }
 
 func (r *Report) specSeconds() (sum float64) {

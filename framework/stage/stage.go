@@ -33,8 +33,8 @@ type Stage struct {
 	// the environment to go by, no values of other stages. nil means that there
 	// is nothing to tear down.
 	Down env.Func
-	// Timeout names the interval (package interval) that bounds each of Up,
-	// Check and Down; empty means no bound.
+	// Timeout names the interval (package interval) that bounds each of the
+	// functions; empty means no bound.
 	Timeout string
 }
 
