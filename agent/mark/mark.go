@@ -1,0 +1,87 @@
+package mark
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// The labels of a container that an agent made.
+const (
+	Managed   = "dev.seatrial.managed"
+	Device    = "dev.seatrial.device"
+	Namespace = "dev.seatrial.deployment.namespace"
+	Name      = "dev.seatrial.deployment.name"
+	UID       = "dev.seatrial.deployment.uid"
+	// Environment lists those variables that the container was given although
+	// the engine sets them by itself: only so can it be told later that one is no
+	// longer asked for.
+	Environment = "dev.seatrial.environment"
+	// Replaced is the record of what the container took the place of.
+	Replaced = "dev.seatrial.replaced"
+)
+
+// managed is the value of [Managed].
+const managed = "true"
+
+// engineEnvironment are the variables that an engine sets in every container.
+var engineEnvironment = []string{"HOME", "HOSTNAME", "PATH", "TERM", "container"}
+
+// SetByEngine reports whether engines set the variable by themselves.
+func SetByEngine(variable string) bool { return slices.Contains(engineEnvironment, variable) }
+
+// Labels are those of the container that device makes for c. Replaced may be nil.
+func Labels(device protocol.DeviceID, c *protocol.Container, replaced *protocol.Replacement) map[string]string {
+	labels := map[string]string{
+		Managed:   managed,
+		Device:    string(device),
+		Namespace: c.Deployment.Namespace,
+		Name:      c.Deployment.Name,
+		UID:       c.Deployment.UID,
+	}
+	var overridden []string
+	for _, e := range c.Env {
+		if SetByEngine(e.Name) {
+			overridden = append(overridden, e.Name)
+		}
+	}
+	if len(overridden) > 0 {
+		slices.Sort(overridden)
+		labels[Environment] = strings.Join(overridden, ",")
+	}
+	if replaced != nil {
+		// Of strings and a time: it cannot fail.
+		if record, err := json.Marshal(replaced); err == nil {
+			labels[Replaced] = string(record)
+		}
+	}
+	return labels
+}
+
+// Owns reports whether a container with these labels was made for device.
+func Owns(device protocol.DeviceID, labels map[string]string) bool {
+	return labels[Managed] == managed && labels[Device] == string(device)
+}
+
+// Deployment is where a container with these labels comes from.
+func Deployment(labels map[string]string) protocol.DeploymentRef {
+	return protocol.DeploymentRef{Namespace: labels[Namespace], Name: labels[Name], UID: labels[UID]}
+}
+
+// Overrides reports whether a container with these labels was given the variable
+// in place of the engine's own.
+func Overrides(labels map[string]string, variable string) bool {
+	return slices.Contains(strings.Split(labels[Environment], ","), variable)
+}
+
+// Replacement is what a container with these labels took the place of; nil if it
+// is the first, or if the record cannot be read.
+func Replacement(labels map[string]string) *protocol.Replacement {
+	record := new(protocol.Replacement)
+	if json.Unmarshal([]byte(labels[Replaced]), record) != nil {
+		return nil
+	}
+	return record
+}
