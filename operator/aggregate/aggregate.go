@@ -1,0 +1,113 @@
+package aggregate
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// MaxFailures is the most failures that a deployment's status lists.
+const MaxFailures = 10
+
+// Reasons of failures that the operator finds itself.
+const (
+	// ReasonRefused says that the device refuses its desired state as a whole.
+	ReasonRefused = "DesiredStateRefused"
+	// ReasonNameConflict says that an older deployment holds the container's name.
+	ReasonNameConflict = "NameConflict"
+)
+
+// Device is what is known of one matched device, for one deployment.
+type Device struct {
+	ID protocol.DeviceID
+	// Wanted is the revision of the desired state the device should answer; 0 if
+	// that has not been written yet.
+	Wanted uint64
+	// Status is what the device last said; nil if it said nothing.
+	Status *protocol.DeviceStatus
+	// Conflicts are the deployment's containers that this device does not get.
+	Conflicts []string
+}
+
+// Phase is how one device is doing with one deployment.
+type Phase string
+
+// The phases, in the words of the deployment's status.
+const (
+	Pending   Phase = "pending"
+	Running   Phase = "running"
+	Succeeded Phase = "succeeded"
+	Failed    Phase = "failed"
+)
+
+// Of returns how device is doing with the containers of the deployment ref, and
+// why it failed if it did.
+func Of(ref protocol.DeploymentRef, containers []string, device Device) (Phase, *v1alpha1.Failure) {
+	if len(device.Conflicts) > 0 {
+		return Failed, failure(device.ID, device.Conflicts[0], ReasonNameConflict, "an older deployment holds this name on the device")
+	}
+	s := device.Status
+	if s == nil || device.Wanted == 0 || s.Revision < device.Wanted {
+		return Pending, nil
+	}
+	if s.Error != "" {
+		return Failed, failure(device.ID, "", ReasonRefused, s.Error)
+	}
+	phase := Succeeded
+	for _, name := range containers {
+		i := slices.IndexFunc(s.Containers, func(c protocol.ContainerStatus) bool {
+			return c.Name == name && c.Deployment.UID == ref.UID
+		})
+		if i < 0 {
+			phase = Running
+			continue
+		}
+		switch c := s.Containers[i]; {
+		case c.Phase == protocol.ContainerFailed:
+			return Failed, failure(device.ID, name, c.Reason, c.Message)
+		case !c.Phase.Done():
+			phase = Running
+		}
+	}
+	return phase, nil
+}
+
+// Add counts devices by phase and lists the first failures by device.
+func Add(ref protocol.DeploymentRef, containers []string, devices []Device) (v1alpha1.Aggregate, []v1alpha1.Failure) {
+	var sum v1alpha1.Aggregate
+	var failures []v1alpha1.Failure
+	for _, d := range devices {
+		sum.Matched++
+		phase, f := Of(ref, containers, d)
+		switch phase {
+		case Pending:
+			sum.Pending++
+		case Running:
+			sum.Running++
+		case Succeeded:
+			sum.Succeeded++
+		case Failed:
+			sum.Failed++
+		}
+		if f != nil {
+			failures = append(failures, *f)
+		}
+	}
+	slices.SortFunc(failures, func(a, b v1alpha1.Failure) int { return strings.Compare(a.Device, b.Device) })
+	if len(failures) > MaxFailures {
+		failures = slices.Clone(failures[:MaxFailures])
+	}
+	return sum, failures
+}
+
+// failure cuts the message to what the resource's schema admits.
+func failure(id protocol.DeviceID, container, reason, message string) *v1alpha1.Failure {
+	const limit = 1024
+	message = strings.ToValidUTF8(message, "�")
+	if runes := []rune(message); len(runes) > limit {
+		message = string(runes[:limit-1]) + "…"
+	}
+	return &v1alpha1.Failure{Device: string(id), Container: container, Reason: reason, Message: message}
+}

@@ -1,0 +1,102 @@
+package bucket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// ErrMovedOn is returned by writes when the key has changed since the revision
+// that the writer knows.
+var ErrMovedOn = errors.New("the key has changed meanwhile")
+
+// Store reads and writes the buckets as the user of account STATE.
+type Store struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+// NewStore returns a store over nc.
+func NewStore(nc *nats.Conn) (*Store, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
+	}
+	return &Store{nc: nc, js: js}, nil
+}
+
+// Ensure makes the buckets or brings their settings up to date. Values stay.
+func (s *Store) Ensure(ctx context.Context) error {
+	for _, b := range protocol.Buckets() {
+		if _, err := s.js.CreateOrUpdateStream(ctx, stream(b)); err != nil {
+			return fmt.Errorf("ensure bucket %s: %w", b, err)
+		}
+	}
+	return nil
+}
+
+func stream(b protocol.Bucket) jetstream.StreamConfig {
+	settings := b.Settings()
+	c := jetstream.StreamConfig{
+		Name:              settings.Name,
+		Subjects:          settings.Subjects,
+		MaxMsgsPerSubject: settings.MaxMsgsPerSubject,
+		MaxMsgSize:        settings.MaxMsgSize,
+		AllowDirect:       settings.AllowDirect,
+		AllowRollup:       settings.AllowRollup,
+		DenyDelete:        settings.DenyDelete,
+		DenyPurge:         settings.DenyPurge,
+		Storage:           jetstream.FileStorage,
+		Discard:           jetstream.DiscardOld,
+	}
+	if settings.DiscardNew {
+		c.Discard = jetstream.DiscardNew
+	}
+	if settings.RepublishDestination != "" {
+		c.RePublish = &jetstream.RePublish{
+			Source:      settings.RepublishSource,
+			Destination: settings.RepublishDestination,
+			HeadersOnly: true,
+		}
+	}
+	return c
+}
+
+// Put writes the value of id, whose last revision is known to be last (0 if it
+// never had one), and returns the new revision. If the key has changed since,
+// the error wraps [ErrMovedOn] and nothing is written.
+func (s *Store) Put(ctx context.Context, b protocol.Bucket, id protocol.DeviceID, value []byte, last uint64) (uint64, error) {
+	return s.write(ctx, b, &nats.Msg{Subject: b.Subject(id), Data: value}, last)
+}
+
+// Delete puts a mark in the place of id's value, as [Store.Put] would a value.
+func (s *Store) Delete(ctx context.Context, b protocol.Bucket, id protocol.DeviceID, last uint64) (uint64, error) {
+	return s.write(ctx, b, &nats.Msg{
+		Subject: b.Subject(id),
+		Header:  nats.Header{headerOperation: {operationDelete}},
+	}, last)
+}
+
+// The mark of a deleted key, as NATS key-value buckets have it:
+// https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md.
+const (
+	headerOperation = "KV-Operation"
+	operationDelete = "DEL"
+)
+
+func (s *Store) write(ctx context.Context, b protocol.Bucket, m *nats.Msg, last uint64) (uint64, error) {
+	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last), jetstream.WithExpectStream(b.Stream()))
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, fmt.Errorf("write %s: %w: %w", m.Subject, ErrMovedOn, err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", m.Subject, err)
+	}
+	return ack.Sequence, nil
+}

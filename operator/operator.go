@@ -1,0 +1,161 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/operator/bucket"
+	"github.com/seatrial/seatrial/operator/controller"
+	"github.com/seatrial/seatrial/operator/fleet"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Options say how an operator runs.
+type Options struct {
+	// BrokerURL is the broker's, SeedFile the file with the seed of the NKey user
+	// in account STATE, which nobody else may read.
+	BrokerURL, SeedFile string
+	// HealthAddress and MetricsAddress are where probes and metrics are served;
+	// "0" is nowhere.
+	HealthAddress, MetricsAddress string
+	// HeartbeatTimeout is how long after its last heartbeat a device is missing.
+	HeartbeatTimeout time.Duration
+	// LeaderElect makes it wait until it holds the lease in LeaderNamespace.
+	LeaderElect     bool
+	LeaderNamespace string
+}
+
+// minHeartbeatTimeout keeps one late heartbeat from being taken for an outage.
+const minHeartbeatTimeout = time.Second
+
+func (o Options) validate() error {
+	var problems []error
+	if o.BrokerURL == "" {
+		problems = append(problems, errors.New("--nats-url is missing"))
+	}
+	if o.HeartbeatTimeout < minHeartbeatTimeout {
+		problems = append(problems, fmt.Errorf("--heartbeat-timeout is %s, it must be %s at least", o.HeartbeatTimeout, minHeartbeatTimeout))
+	}
+	if o.SeedFile == "" {
+		problems = append(problems, errors.New("--nats-seed-file is missing"))
+	} else if info, err := os.Stat(o.SeedFile); err != nil {
+		problems = append(problems, fmt.Errorf("--nats-seed-file: %w", err))
+	} else if info.Mode().Perm()&0o077 != 0 {
+		problems = append(problems, fmt.Errorf("--nats-seed-file: %s may be read by others (mode %#o): chmod 0600 it", o.SeedFile, info.Mode().Perm()))
+	}
+	return errors.Join(problems...)
+}
+
+// Run runs an operator on the cluster of config until ctx ends.
+func Run(ctx context.Context, config *rest.Config, o Options) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("register the resources: %w", err)
+	}
+	// The defaults of 20 and 30 a second are for a person at a terminal.
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = 500, 1000
+	m, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		HealthProbeBindAddress:        o.HealthAddress,
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsAddress},
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              "fleet-operator.fleet.seatrial.dev",
+		LeaderElectionNamespace:       o.LeaderNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return fmt.Errorf("make the manager: %w", err)
+	}
+	nc, err := connect(o)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	store, err := bucket.NewStore(nc)
+	if err != nil {
+		return err
+	}
+	table := fleet.NewTable(o.HeartbeatTimeout)
+	events := controller.NewEvents(table)
+	if err := controller.Add(m, store, table, events); err != nil {
+		return err
+	}
+	if _, err := nc.Subscribe(protocol.AllHeartbeats, events.Heartbeat); err != nil {
+		return fmt.Errorf("listen for heartbeats: %w", err)
+	}
+	for _, f := range []manager.RunnableFunc{
+		func(ctx context.Context) error { store.Follow(ctx, events); return nil },
+		func(ctx context.Context) error { events.Expire(ctx); return nil },
+	} {
+		if err := m.Add(f); err != nil {
+			return fmt.Errorf("add to the manager: %w", err)
+		}
+	}
+	if err := errors.Join(
+		m.AddHealthzCheck("alive", healthz.Ping),
+		m.AddReadyzCheck("broker", func(*http.Request) error {
+			if !nc.IsConnected() {
+				return fmt.Errorf("the connection to the broker is %s", nc.Status())
+			}
+			return nil
+		}),
+		m.AddReadyzCheck("buckets", func(*http.Request) error { return events.Synced() }),
+	); err != nil {
+		return fmt.Errorf("add the probes: %w", err)
+	}
+	if err := m.Start(ctx); err != nil {
+		return fmt.Errorf("run the controllers: %w", err)
+	}
+	return nil
+}
+
+// connect returns a connection that is never given up. It need not stand yet.
+func connect(o Options) (*nats.Conn, error) {
+	credentials, err := nats.NkeyOptionFromSeed(o.SeedFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the seed in %s: %w", o.SeedFile, err)
+	}
+	nc, err := nats.Connect(o.BrokerURL,
+		credentials,
+		nats.Name("fleet-operator"),
+		nats.MaxReconnects(-1),
+		nats.RetryOnFailedConnect(true),
+		// An outage of the broker's configuration must not end the operator.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(100*time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, time.Second),
+		nats.PingInterval(5*time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Warn("The broker is away.", "error", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { slog.Info("The broker is back.", "url", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			subject := ""
+			if s != nil {
+				subject = s.Subject
+			}
+			slog.Warn("The connection to the broker reports an error.", "subject", subject, "error", err)
+		}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the broker: %w", err)
+	}
+	return nc, nil
+}

@@ -1,0 +1,144 @@
+package render
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// ErrInvalidDeployment is wrapped by the error about a deployment that cannot be
+// rendered; it then reaches no device. The API server refuses such a resource,
+// so one that exists was made before its rules.
+var ErrInvalidDeployment = errors.New("invalid deployment")
+
+// Source is a deployment that is ready to be rendered.
+type Source struct {
+	Ref        protocol.DeploymentRef
+	selector   labels.Selector
+	containers []protocol.Container
+	created    metav1.Time
+}
+
+// NewSource reads a deployment. The error wraps [ErrInvalidDeployment].
+func NewSource(d *v1alpha1.Deployment) (*Source, error) {
+	selector, err := metav1.LabelSelectorAsSelector(&d.Spec.Selector)
+	if err != nil {
+		return nil, fmt.Errorf("%w: selector: %w", ErrInvalidDeployment, err)
+	}
+	s := &Source{
+		Ref:      protocol.DeploymentRef{Namespace: d.Namespace, Name: d.Name, UID: string(d.UID)},
+		selector: selector,
+		created:  d.CreationTimestamp,
+	}
+	seen := make(map[string]bool, len(d.Spec.Containers))
+	for i := range d.Spec.Containers {
+		c := container(&d.Spec.Containers[i], s.Ref)
+		if err := c.Validate(); err != nil {
+			return nil, fmt.Errorf("%w: container %q: %w", ErrInvalidDeployment, c.Name, err)
+		}
+		if seen[c.Name] {
+			return nil, fmt.Errorf("%w: two containers are called %q", ErrInvalidDeployment, c.Name)
+		}
+		seen[c.Name] = true
+		s.containers = append(s.containers, c)
+	}
+	return s, nil
+}
+
+// Matches reports whether the deployment selects a device with these labels.
+func (s *Source) Matches(device map[string]string) bool {
+	return s.selector.Matches(labels.Set(device))
+}
+
+// Containers are the names of the deployment's containers.
+func (s *Source) Containers() []string {
+	names := make([]string, 0, len(s.containers))
+	for _, c := range s.containers {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// older orders sources by age, then by name, so that every device decides a
+// conflict the same way.
+func older(a, b *Source) int {
+	return cmp.Or(
+		a.created.Compare(b.created.Time),
+		cmp.Compare(a.Ref.Namespace, b.Ref.Namespace),
+		cmp.Compare(a.Ref.Name, b.Ref.Name),
+		cmp.Compare(a.Ref.UID, b.Ref.UID),
+	)
+}
+
+// Conflict is a container that a device does not get because an older
+// deployment holds its name there.
+type Conflict struct {
+	Container     string
+	Loser, Winner protocol.DeploymentRef
+}
+
+// Plan is what a device should run, and what it does not because of conflicts.
+type Plan struct {
+	State     protocol.DesiredState
+	Conflicts []Conflict
+}
+
+// Device renders what the device with these labels should run. The order of
+// sources does not matter.
+func Device(id protocol.DeviceID, deviceLabels map[string]string, sources []*Source) Plan {
+	matching := make([]*Source, 0, len(sources))
+	for _, s := range sources {
+		if s.Matches(deviceLabels) {
+			matching = append(matching, s)
+		}
+	}
+	slices.SortFunc(matching, older)
+
+	plan := Plan{State: protocol.DesiredState{Version: protocol.Version, Device: id, Containers: []protocol.Container{}}}
+	holder := make(map[string]protocol.DeploymentRef)
+	for _, s := range matching {
+		for _, c := range s.containers {
+			if winner, taken := holder[c.Name]; taken {
+				plan.Conflicts = append(plan.Conflicts, Conflict{Container: c.Name, Loser: s.Ref, Winner: winner})
+				continue
+			}
+			holder[c.Name] = s.Ref
+			plan.State.Containers = append(plan.State.Containers, c)
+		}
+	}
+	slices.SortFunc(plan.State.Containers, func(a, b protocol.Container) int { return cmp.Compare(a.Name, b.Name) })
+	return plan
+}
+
+func container(c *v1alpha1.Container, ref protocol.DeploymentRef) protocol.Container {
+	out := protocol.Container{
+		Name:          c.Name,
+		Deployment:    ref,
+		Image:         c.Image,
+		Command:       c.Command,
+		Args:          c.Args,
+		RestartPolicy: protocol.RestartPolicy(cmp.Or(c.RestartPolicy, string(protocol.RestartAlways))),
+	}
+	for _, e := range c.Env {
+		out.Env = append(out.Env, protocol.EnvVar{Name: e.Name, Value: e.Value})
+	}
+	for _, p := range c.Ports {
+		out.Ports = append(out.Ports, protocol.Port{
+			ContainerPort: uint16(p.ContainerPort),
+			HostPort:      uint16(p.HostPort),
+			HostIP:        p.HostIP,
+			Protocol:      cmp.Or(p.Protocol, "tcp"),
+		})
+	}
+	for _, v := range c.Volumes {
+		out.Volumes = append(out.Volumes, protocol.Volume{Name: v.Name, HostPath: v.HostPath, MountPath: v.MountPath, ReadOnly: v.ReadOnly})
+	}
+	return out
+}
