@@ -14,12 +14,18 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/seatrial/seatrial/fixtures/device/sandbox"
 )
 
 var errUsage = errors.New("usage: seatrial-sandbox run FOLDER | join-files COMMAND [ARGUMENT…]")
+
+// init keeps main on the process's first thread. When another one becomes a new
+// program, the first is a zombie for a moment, and whoever looks then takes the
+// process for dead.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
