@@ -72,7 +72,7 @@ func (i *issuer) start(t *testing.T) {
 	})
 	if err != nil {
 		_ = i.Process.Kill()
-		_ = i.Cmd.Wait()
+		_ = i.Wait()
 		t.Fatalf("not ready: %v\n%s", err, &i.stderr)
 	}
 }
@@ -82,7 +82,7 @@ func (i *issuer) end(t *testing.T, signal syscall.Signal) error {
 	if err := i.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
-	return i.Cmd.Wait()
+	return i.Wait()
 }
 
 func newIssuer(t *testing.T) *issuer {
