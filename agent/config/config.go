@@ -1,0 +1,229 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/agent/drift"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Config is what the agent works with, checked.
+type Config struct {
+	Device protocol.DeviceID
+	// StateDir is the folder in which the agent keeps what it has to remember.
+	StateDir string
+	Labels   map[string]string
+	Identity Identity
+	Broker   Broker
+	Podman   Podman
+	Interval Intervals
+}
+
+// Identity is who the device is to the issuer.
+type Identity struct {
+	// Issuer is the exact origin of the issuer; Project is the id of the fleet's
+	// project there.
+	Issuer, Project string
+	Key             *credential.Key
+}
+
+// Broker is how the broker is reached.
+type Broker struct {
+	URL string
+	// Jitter is the longest random wait before a connection attempt. It should be
+	// a fleet's size divided by its admissions per second, with a margin: 12 s
+	// for 5,000 devices.
+	Jitter time.Duration
+}
+
+// Podman is how podman is reached and used.
+type Podman struct {
+	// Socket is the URI of podman's API.
+	Socket  string
+	Network drift.Network
+}
+
+// Intervals are how often things are done that no event asks for.
+type Intervals struct {
+	// Heartbeat is how often the device says that it is alive.
+	Heartbeat time.Duration
+	// Resync is how often the desired state is read although nothing rang.
+	Resync time.Duration
+	// Compare is how often all containers are compared with the desired state.
+	Compare time.Duration
+}
+
+// The defaults. Jitter fits fleets of some hundred devices.
+const (
+	DefaultJitter    = time.Second
+	DefaultHeartbeat = 5 * time.Second
+	DefaultResync    = time.Minute
+	DefaultCompare   = time.Minute
+)
+
+// maxFile is far more than a configuration file has, in bytes.
+const maxFile = 1 << 20
+
+// Load reads the configuration file and the key file it names. The error joins a
+// [Problem] for each thing that is wrong.
+func Load(file string) (*Config, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	if info.Size() > maxFile {
+		return nil, &Problem{File: file, What: fmt.Sprintf("has %d bytes, at most %d are allowed", info.Size(), maxFile)}
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return parse(file, data)
+}
+
+// parse reads and checks a configuration.
+func parse(file string, data []byte) (*Config, error) {
+	raw := make(map[string]any)
+	if _, err := toml.Decode(string(data), &raw); err != nil {
+		var syntax toml.ParseError
+		if errors.As(err, &syntax) {
+			return nil, &Problem{File: file, What: fmt.Sprintf("line %d: %s", syntax.Position.Line, syntax.Message)}
+		}
+		return nil, &Problem{File: file, What: err.Error()}
+	}
+	r := &reader{file: file}
+	c := r.config(raw)
+	if err := errors.Join(r.problems...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (r *reader) config(raw map[string]any) *Config {
+	top := &table{reader: r, rest: raw}
+	labels, identity, broker := top.table("labels"), top.table("identity"), top.table("broker")
+	podman, intervals := top.table("podman"), top.table("intervals")
+	c := &Config{
+		StateDir: top.text("state_dir"),
+		Labels:   labels.texts(),
+		Identity: Identity{Issuer: identity.text("issuer"), Project: identity.text("project")},
+		Broker: Broker{
+			URL:    broker.text("url"),
+			Jitter: broker.duration("jitter", DefaultJitter, 0, 5*time.Minute),
+		},
+		Podman: Podman{
+			Socket:  podman.text("socket"),
+			Network: drift.Network(podman.optional("network", string(drift.Bridge))),
+		},
+		Interval: Intervals{
+			Heartbeat: intervals.duration("heartbeat", DefaultHeartbeat, 100*time.Millisecond, time.Hour),
+			Resync:    intervals.duration("resync", DefaultResync, 100*time.Millisecond, 24*time.Hour),
+			Compare:   intervals.duration("compare", DefaultCompare, 100*time.Millisecond, 24*time.Hour),
+		},
+	}
+	device, keyFile := top.text("device"), identity.text("key_file")
+	for _, t := range []*table{labels, identity, broker, podman, intervals, top} {
+		t.end()
+	}
+	r.checkDevice(c, device)
+	r.checkKey(c, keyFile)
+	r.checkPath("state_dir", c.StateDir)
+	if err := protocol.ValidateLabels(c.Labels); err != nil {
+		r.problem("labels", "%v", err)
+	}
+	r.checkIssuer(c.Identity.Issuer)
+	if strings.ContainsAny(c.Identity.Project, " \t\r\n:") {
+		r.problem("identity.project", "is not the id of a project")
+	}
+	r.checkBroker(c.Broker.URL)
+	r.checkSocket(c.Podman.Socket)
+	if n := c.Podman.Network; n != drift.Bridge && n != drift.Host {
+		r.problem("podman.network", "must be %q or %q", drift.Bridge, drift.Host)
+	}
+	return c
+}
+
+func (r *reader) checkDevice(c *Config, device string) {
+	if device == "" {
+		return
+	}
+	id, err := protocol.ParseDeviceID(device)
+	if err != nil {
+		r.problem("device", "%v", err)
+	}
+	c.Device = id
+}
+
+// checkKey reads the key and compares whose it is: the broker knows a device by
+// the subject of its tokens.
+func (r *reader) checkKey(c *Config, file string) {
+	if file == "" {
+		return
+	}
+	if !filepath.IsAbs(file) {
+		r.problem("identity.key_file", "must be an absolute path")
+		return
+	}
+	key, err := credential.ReadKey(file)
+	if err != nil {
+		r.problem("identity.key_file", "%v", err)
+		return
+	}
+	if c.Device != "" && key.User != string(c.Device) {
+		r.problem("device", "is %q, but the key in %s is of user %q: the device's id must be its user's", c.Device, file, key.User)
+	}
+	c.Identity.Key = key
+}
+
+func (r *reader) checkPath(key, path string) {
+	if path != "" && (!filepath.IsAbs(path) || strings.ContainsRune(path, 0)) {
+		r.problem(key, "must be an absolute path")
+	}
+}
+
+// checkIssuer wants an origin: tokens name their issuer by it, to the letter.
+func (r *reader) checkIssuer(issuer string) {
+	if issuer == "" {
+		return
+	}
+	u, err := url.Parse(issuer)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || issuer != u.Scheme+"://"+u.Host {
+		r.problem("identity.issuer", `must be an origin such as "https://sso.example.org", without a path or a slash at its end`)
+	}
+}
+
+// brokerSchemes are those that the client library knows.
+var brokerSchemes = map[string]bool{"nats": true, "tls": true, "ws": true, "wss": true}
+
+func (r *reader) checkBroker(list string) {
+	if list == "" {
+		return
+	}
+	for one := range strings.SplitSeq(list, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		switch {
+		case err != nil || !brokerSchemes[u.Scheme] || u.Hostname() == "":
+			r.problem("broker.url", `must be like "nats://127.0.0.1:4222", several with commas between them`)
+		case u.User != nil:
+			r.problem("broker.url", "must not hold credentials: the token is what the broker knows the device by")
+		}
+	}
+}
+
+func (r *reader) checkSocket(socket string) {
+	if socket == "" {
+		return
+	}
+	if path, found := strings.CutPrefix(socket, "unix://"); !found || !filepath.IsAbs(path) {
+		r.problem("podman.socket", `must be like "unix:///run/podman/podman.sock"`)
+	}
+}

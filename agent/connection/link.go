@@ -1,0 +1,192 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// ErrDown says that there is no connection at present.
+var ErrDown = errors.New("not connected to the broker")
+
+// Minter makes access tokens.
+type Minter interface {
+	Mint(ctx context.Context) (credential.Token, error)
+}
+
+// Settings are how a [Link] connects.
+type Settings struct {
+	// URL is the broker's, several with commas between them.
+	URL    string
+	Device protocol.DeviceID
+	// Jitter is the longest random wait before an attempt.
+	Jitter time.Duration
+	// Handlers are called for messages, by the subject they are for. They must
+	// not block.
+	Handlers map[string]nats.MsgHandler
+	// Up is called after each connect and reconnect. It must not block.
+	Up func()
+}
+
+// What the client library is told, see the numbers' reasons there.
+const (
+	// connectTimeout is longer than the broker takes to refuse a client (2 s).
+	connectTimeout = 5 * time.Second
+	// A peer that does not answer is given up after pingInterval × (maxPings+1).
+	pingInterval = 5 * time.Second
+	maxPings     = 2
+	dialTimeout  = 2 * time.Second
+)
+
+// Link is the connection.
+type Link struct {
+	settings Settings
+	log      *slog.Logger
+	tokens   *tokens
+	current  atomic.Pointer[nats.Conn]
+}
+
+// New returns a link; [Link.Run] connects it.
+func New(settings Settings, minter Minter, log *slog.Logger) *Link {
+	return &Link{
+		settings: settings,
+		log:      log,
+		tokens:   &tokens{minter: minter, jitter: settings.Jitter, log: log},
+	}
+}
+
+// Run connects, and reconnects, until ctx ends.
+func (l *Link) Run(ctx context.Context) error {
+	for {
+		if err := l.tokens.prepare(ctx, 0); err != nil {
+			return nil //nolint:nilerr // ctx ended
+		}
+		subscribed, closed := make(chan struct{}), make(chan struct{})
+		nc, err := nats.Connect(l.settings.URL, l.options(ctx, subscribed, closed)...)
+		if err != nil {
+			// Only what no attempt can change: a URL that is none, say.
+			return fmt.Errorf("connect to the broker at %s: %w", l.settings.URL, err)
+		}
+		err = l.subscribe(nc)
+		close(subscribed)
+		if err != nil {
+			nc.Close()
+			<-closed
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-closed:
+			l.log.WarnContext(ctx, "the broker ended the connection for good, making another", "error", nc.LastError())
+		}
+		l.current.Store(nil)
+		nc.Close()
+		// The library calls it once, at the end of its own callbacks.
+		<-closed
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+func (l *Link) subscribe(nc *nats.Conn) error {
+	for subject, handler := range l.settings.Handlers {
+		if _, err := nc.Subscribe(subject, handler); err != nil {
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed chan<- struct{}) []nats.Option {
+	up := func(nc *nats.Conn) {
+		// What is read once connected must not be older than the subscriptions.
+		<-subscribed
+		l.current.Store(nc)
+		l.tokens.accepted()
+		l.log.InfoContext(ctx, "connected to the broker", "server", nc.ConnectedUrlRedacted(), "token", l.tokens.presented())
+		l.settings.Up()
+	}
+	return []nats.Option{
+		nats.Name(string(l.settings.Device)),
+		nats.CustomInboxPrefix(protocol.InboxPrefix(l.settings.Device)),
+		nats.TokenHandler(l.tokens.hand),
+		nats.CustomReconnectDelay(func(attempt int) time.Duration {
+			// It is called without the client's lock, before every attempt. Its
+			// error is that ctx ended: then the client is closed.
+			_ = l.tokens.prepare(ctx, attempt)
+			return 0
+		}),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.RetryOnFailedConnect(true),
+		nats.Timeout(connectTimeout),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(maxPings),
+		// What cannot be sent now is told to the sender, who knows what to do.
+		nats.ReconnectBufSize(-1),
+		nats.SetCustomDialer(&dialer{ready: l.tokens.ready}),
+		nats.ConnectHandler(up),
+		nats.ReconnectHandler(up),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			l.log.WarnContext(ctx, "lost the broker", "error", err)
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			l.log.DebugContext(ctx, "could not connect to the broker", "error", err)
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			var subject string
+			if s != nil {
+				subject = s.Subject
+			}
+			l.log.WarnContext(ctx, "the broker reports an error", "subject", subject, "error", err)
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+	}
+}
+
+// Token is the id of the access token that the present connection was admitted
+// with.
+func (l *Link) Token() string { return l.tokens.presented() }
+
+// conn returns the connection, or [ErrDown].
+func (l *Link) conn() (*nats.Conn, error) {
+	nc := l.current.Load()
+	if nc == nil || !nc.IsConnected() {
+		return nil, ErrDown
+	}
+	return nc, nil
+}
+
+// Publish sends a message that nobody acknowledges.
+func (l *Link) Publish(subject string, data []byte) error {
+	nc, err := l.conn()
+	if err != nil {
+		return err
+	}
+	if err := nc.Publish(subject, data); err != nil {
+		return fmt.Errorf("publish on %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Request sends a message and waits for its answer.
+func (l *Link) Request(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
+	nc, err := l.conn()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := nc.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return nil, fmt.Errorf("request %s: %w", subject, err)
+	}
+	return answer, nil
+}

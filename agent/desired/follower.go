@@ -1,0 +1,186 @@
+package desired
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
+
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Requester asks the broker.
+type Requester interface {
+	Request(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
+}
+
+// Sink takes what the follower finds. Its methods must not block.
+type Sink interface {
+	// Accept takes a new state.
+	Accept(state *State)
+	// Reject is told of a state that cannot be taken.
+	Reject(rejection *Rejection)
+}
+
+// Follower follows a device's desired state.
+type Follower struct {
+	device protocol.DeviceID
+	broker Requester
+	store  *Store
+	sink   Sink
+	resync time.Duration
+	log    *slog.Logger
+	ring   chan struct{}
+
+	// strangers limits what forged rings can have the log say.
+	strangers rate.Sometimes
+
+	// current is what was accepted last.
+	current atomic.Pointer[State]
+	// reading is held while the state is read. It guards rejected, the revision
+	// that was refused after the current one.
+	reading  sync.Mutex
+	rejected uint64
+}
+
+// NewFollower returns a follower that reads every resync although nothing rings.
+func NewFollower(device protocol.DeviceID, broker Requester, store *Store, sink Sink, resync time.Duration, log *slog.Logger) *Follower {
+	return &Follower{
+		device: device, broker: broker, store: store, sink: sink, resync: resync, log: log,
+		ring: make(chan struct{}, 1), strangers: rate.Sometimes{Interval: time.Minute},
+	}
+}
+
+// Waits for the broker. A read was seen to take less than a millisecond.
+const (
+	readTimeout = 5 * time.Second
+	retryAfter  = 500 * time.Millisecond
+	retryMost   = 15 * time.Second
+)
+
+// Doorbell handles a message on the device's doorbell. A ring counts only if a
+// write to the device's own key made it.
+func (f *Follower) Doorbell(msg *nats.Msg) {
+	if subject := msg.Header.Get(protocol.HeaderSubject); !protocol.IsOwnDoorbell(f.device, subject) {
+		f.strangers.Do(func() {
+			f.log.Warn("ignored a ring at the door that no write to the own key made", "subject", cut(subject))
+		})
+		return
+	}
+	f.Ring()
+}
+
+// Ring has the state read soon. Rings that come while one waits are one.
+func (f *Follower) Ring() {
+	select {
+	case f.ring <- struct{}{}:
+	default:
+	}
+}
+
+// Restore accepts the state that is kept on disk, if there is one.
+func (f *Follower) Restore(ctx context.Context) {
+	state, err := f.store.Load()
+	switch {
+	case err != nil:
+		f.log.ErrorContext(ctx, "starting without a kept desired state", "error", err)
+	case state != nil:
+		f.log.InfoContext(ctx, "following the kept desired state", "revision", state.Revision)
+		f.current.Store(state)
+		f.sink.Accept(state)
+	}
+}
+
+// Run reads whenever it is rung for, and every resync, until ctx ends.
+func (f *Follower) Run(ctx context.Context) {
+	tick := time.NewTicker(f.resync)
+	defer tick.Stop()
+	// A nil channel until there is something to retry.
+	var retry <-chan time.Time
+	wait := retryAfter
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.ring:
+		case <-tick.C:
+		case <-retry:
+		}
+		retry = nil
+		if err := f.Read(ctx); err != nil && ctx.Err() == nil {
+			f.log.DebugContext(ctx, "could not read the desired state, trying again", "error", err)
+			retry = time.After(wait)
+			wait = min(2*wait, retryMost)
+			continue
+		}
+		wait = retryAfter
+	}
+}
+
+// Read reads the state now. That nobody has decided, or that the document is
+// refused, is no error of the reading: nothing changes then.
+func (f *Follower) Read(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	f.reading.Lock()
+	defer f.reading.Unlock()
+	answer, err := f.broker.Request(ctx, protocol.BucketDesired.DirectGet(f.device), nil)
+	if err != nil {
+		return err //nolint:wrapcheck // names the request
+	}
+	state, err := read(f.device, answer)
+	var rejection *Rejection
+	switch {
+	case errors.As(err, &rejection):
+		f.reject(ctx, rejection)
+	case errors.Is(err, ErrUndecided):
+		f.log.DebugContext(ctx, "leaving things as they are", "reason", err)
+	case err != nil:
+		return err
+	default:
+		f.accept(ctx, state)
+	}
+	return nil
+}
+
+func (f *Follower) accept(ctx context.Context, state *State) {
+	// A broker that lost its memory counts from 1 again, so the revision alone
+	// does not tell.
+	if current := f.current.Load(); f.rejected == 0 && reflect.DeepEqual(current, state) {
+		return
+	}
+	f.log.InfoContext(ctx, "following a new desired state", "revision", state.Revision, "containers", len(state.Document.Containers))
+	f.current.Store(state)
+	f.rejected = 0
+	// Without its copy on disk the state is still the one to follow.
+	if err := f.store.Save(state); err != nil {
+		f.log.ErrorContext(ctx, "the next start may bring back an older desired state", "error", err)
+	}
+	f.sink.Accept(state)
+}
+
+func (f *Follower) reject(ctx context.Context, rejection *Rejection) {
+	if f.rejected == rejection.Revision {
+		return
+	}
+	f.log.ErrorContext(ctx, "running what ran before", "error", rejection)
+	f.rejected = rejection.Revision
+	f.sink.Reject(rejection)
+}
+
+// Revision is that of the state that is followed, 0 if there is none.
+func (f *Follower) Revision() uint64 {
+	if current := f.current.Load(); current != nil {
+		return current.Revision
+	}
+	return 0
+}
+
+// cut makes outside text fit for a log.
+func cut(s string) string { return s[:min(len(s), 100)] }

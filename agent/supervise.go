@@ -1,0 +1,47 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+)
+
+// supervise tells the service manager, if there is one, that the agent is ready,
+// and at half its interval that the agent lives: each time a worker of the
+// reconciler has to have had time for it. Workers that hang are ended by the
+// manager together with the agent; the containers stay.
+func (a *agent) supervise(ctx context.Context) {
+	if a.reconciler.Alive(ctx) != nil {
+		return
+	}
+	a.notify(ctx, daemon.SdNotifyReady)
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		a.log.WarnContext(ctx, "the service manager's watchdog setting cannot be read", "error", err)
+	}
+	var tick <-chan time.Time
+	if interval > 0 {
+		ticker := time.NewTicker(interval / 2)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			a.notify(context.WithoutCancel(ctx), daemon.SdNotifyStopping)
+			return
+		case <-tick:
+			if a.reconciler.Alive(ctx) == nil {
+				a.notify(ctx, daemon.SdNotifyWatchdog)
+			}
+		}
+	}
+}
+
+// notify tells the service manager; without one it does nothing.
+func (a *agent) notify(ctx context.Context, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		a.log.WarnContext(ctx, "could not tell the service manager", "state", state, "error", err)
+	}
+}
