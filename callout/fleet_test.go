@@ -60,7 +60,13 @@ type fleet struct {
 	curve                            *key
 	// leaves is the address for leaf nodes, if there is one.
 	leaves string
+	// open brokers ask no callout.
+	open bool
 }
+
+// withoutCallout has the broker ask nobody: only the configuration's users come
+// in.
+func withoutCallout(_ testing.TB, f *fleet) { f.open = true }
 
 // encrypted has the broker encrypt its requests.
 func encrypted(tb testing.TB, f *fleet) {
@@ -148,6 +154,11 @@ func (f *fleet) brokerConfig() string {
 	if f.leaves != "" {
 		leaves = fmt.Sprintf("leafnodes { listen: %q }", f.leaves)
 	}
+	asks := fmt.Sprintf("auth_callout { issuer: %s, account: %s, auth_users: [ %s, %s, %s ], %s }",
+		f.account.public, protocol.AccountAuth, f.caller.public, f.operator.public, f.admin.public, xkey)
+	if f.open {
+		asks = ""
+	}
 	return fmt.Sprintf(`
 server_name: broker
 listen: %q
@@ -162,7 +173,7 @@ accounts {
 system_account: %s
 authorization {
   timeout: 2
-  auth_callout { issuer: %s, account: %s, auth_users: [ %s, %s, %s ], %s }
+  %s
 }
 %s
 `, strings.TrimPrefix(f.url, "nats://"), protocol.MaxControlLine, filepath.Join(f.dir, "jetstream"),
@@ -170,8 +181,7 @@ authorization {
 		account(protocol.AccountState, "jetstream: enabled\n"+user(f.operator)),
 		account(protocol.AccountDevices, ""),
 		account(protocol.AccountSystem, user(f.admin)),
-		protocol.AccountSystem, f.account.public, protocol.AccountAuth,
-		f.caller.public, f.operator.public, f.admin.public, xkey, leaves)
+		protocol.AccountSystem, asks, leaves)
 }
 
 // config writes the callout's configuration and reads it back. extra is TOML for
@@ -292,9 +302,9 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 }
 
 // connectNKey connects a user of the server's configuration.
-func (f *fleet) connectNKey(tb testing.TB, k key) *nats.Conn {
+func (f *fleet) connectNKey(tb testing.TB, k key, options ...nats.Option) *nats.Conn {
 	tb.Helper()
-	nc, err := nats.Connect(f.url, nats.Nkey(k.public, k.pair.Sign), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort())
+	nc, err := nats.Connect(f.url, append([]nats.Option{nats.Nkey(k.public, k.pair.Sign), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort()}, options...)...)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -253,3 +253,32 @@ func TestTokenAdmitsNoLeafNode(t *testing.T) {
 		}
 	}
 }
+
+// What package service relies on: no client can make an authorization request,
+// in account AUTH because the broker refuses, elsewhere because it is not heard.
+func TestOnlyServersRequestAuthorization(t *testing.T) {
+	f := newFleet(t)
+	log := new(lines)
+	startCallout(t, f.config(t, ""), log).waitReady(t)
+	const subject = "$SYS.REQ.USER.AUTH"
+	caller := &client{errors: make(chan error, 64)}
+	caller.Conn = f.connectNKey(t, f.caller, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { caller.errors <- err }))
+	if err := caller.PublishRequest(subject, "_INBOX.x", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	caller.violation(t, "Publish to", subject)
+	for _, k := range []key{f.operator, f.admin} {
+		nc := f.connectNKey(t, k)
+		if err := nc.PublishRequest(subject, "_INBOX.x", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.device(t, deviceA)
+	eventually(t, "the device is written down", func() bool { return len(log.decisions(t)) > 0 })
+	if all := log.decisions(t); len(all) != 1 || all[0].Result != "admitted" {
+		t.Errorf("decisions: %+v", all)
+	}
+}

@@ -3,6 +3,7 @@ package callout_test
 import (
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,12 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(childKind); kind != "" {
+		os.Exit(child(kind, os.Getenv(childConfig)))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestComesReadyWhenBrokerAndIssuerDo(t *testing.T) {
 	f := newFleet(t)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/seatrial/seatrial/callout"
@@ -35,6 +36,9 @@ func main() {
 func run(file string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(callout.GCPercent)
+	}
 	c, err := config.Load(file)
 	if err != nil {
 		return err

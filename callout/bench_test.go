@@ -1,0 +1,285 @@
+package callout_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	library "github.com/synadia-io/callout.go"
+	"golang.org/x/sys/unix"
+
+	"github.com/seatrial/seatrial/callout"
+	"github.com/seatrial/seatrial/callout/admission"
+	"github.com/seatrial/seatrial/callout/config"
+	"github.com/seatrial/seatrial/callout/token"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// The benchmarks compare this callout with one on synadia-io/callout.go that
+// verifies and grants the same, with as many workers as processors. Each is a
+// process of its own (this test's binary, run again), so that its CPU time can
+// be told from the broker's and the clients'. Ours writes its audit lines and
+// counts; the library's does neither.
+const (
+	childKind   = "SEATRIAL_CALLOUT_BENCH"
+	childConfig = "SEATRIAL_CALLOUT_BENCH_CONFIG"
+	ownKind     = "own"
+	libraryKind = "library"
+)
+
+// child is the main function of such a process.
+func child(kind, file string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	c, err := config.Load(file)
+	if err == nil {
+		switch kind {
+		case ownKind:
+			debug.SetGCPercent(callout.GCPercent)
+			err = callout.Run(ctx, c, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+		case libraryKind:
+			err = runLibrary(ctx, c)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func runLibrary(ctx context.Context, c *config.Config) error {
+	keys := token.NewKeySet(token.KeySetOptions{Issuer: c.Issuer})
+	go keys.Run(ctx)
+	<-keys.Loaded()
+	rules := admission.New(token.NewVerifier(c.Issuer, c.Project, keys), admission.Rules{ExpiryJitter: c.Limits.ExpiryJitter})
+	account, err := nkeys.FromSeed(c.Keys.Account)
+	if err != nil {
+		return err
+	}
+	user, err := nkeys.FromSeed(c.NATS.Seed)
+	if err != nil {
+		return err
+	}
+	public, err := user.PublicKey()
+	if err != nil {
+		return err
+	}
+	nc, err := nats.Connect(c.NATS.URL, nats.Nkey(public, user.Sign))
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	authorize := func(request *jwt.AuthorizationRequest) (string, error) {
+		g, err := rules.Admit(ctx, request.ConnectOptions.Token)
+		if err != nil {
+			return "", err
+		}
+		claims := jwt.NewUserClaims(request.UserNkey)
+		claims.Name, claims.Audience, claims.Expires = g.Name, g.Account, g.Expires.Unix()
+		claims.Permissions.Pub.Allow, claims.Permissions.Sub.Allow = g.Permissions.Publish, g.Permissions.Subscribe
+		return claims.Encode(account)
+	}
+	if _, err := library.NewAuthorizationService(nc, library.Name("callout"), library.Authorizer(authorize),
+		library.ResponseSignerKey(account), library.AsyncWorkers(runtime.GOMAXPROCS(0)), library.Logger(silent{})); err != nil {
+		return err
+	}
+	if err := nc.Flush(); err != nil {
+		return err
+	}
+	server := &http.Server{Addr: c.HTTPAddress, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
+	go func() { <-ctx.Done(); _ = server.Close() }()
+	_ = server.ListenAndServe()
+	return nil
+}
+
+// silent is a logger for the library, which otherwise writes a line for each
+// request.
+type silent struct{}
+
+func (silent) Noticef(string, ...any) {}
+func (silent) Warnf(string, ...any)   {}
+func (silent) Fatalf(string, ...any)  {}
+func (silent) Errorf(string, ...any)  {}
+func (silent) Debugf(string, ...any)  {}
+func (silent) Tracef(string, ...any)  {}
+
+// side is one of the two that are compared, with a broker of its own.
+type side struct {
+	*fleet
+	kind string
+	pid  int
+	cpu  time.Duration
+	wall time.Duration
+	n    int
+}
+
+func newSide(b *testing.B, kind string, options ...func(testing.TB, *fleet)) *side {
+	b.Helper()
+	s := &side{fleet: newFleet(b, options...), kind: kind}
+	c := s.config(b, "")
+	process := exec.Command(os.Args[0], "-test.run=^$")
+	process.Env = append(os.Environ(), childKind+"="+kind, childConfig+"="+s.dir+"/callout.toml")
+	process.Stderr = os.Stderr
+	if err := process.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = process.Process.Signal(syscall.SIGTERM)
+		if err := process.Wait(); err != nil {
+			b.Errorf("%s: %v", kind, err)
+		}
+	})
+	s.pid = process.Process.Pid
+	(&running{address: c.HTTPAddress}).waitReady(b)
+	return s
+}
+
+// cpuTime is what the process has used so far, by its own clock (clock_getcpuclockid(3)).
+func (s *side) cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used unix.Timespec
+	if err := unix.ClockGettime(int32(^s.pid<<3|2), &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Nano())
+}
+
+// measure runs work, which is n admissions.
+func (s *side) measure(b *testing.B, n int, work func()) {
+	b.Helper()
+	cpu, start := s.cpuTime(b), time.Now()
+	work()
+	s.wall += time.Since(start)
+	s.cpu += s.cpuTime(b) - cpu
+	s.n += n
+}
+
+// report compares the two in µs of CPU for each admission and in admissions a
+// second.
+func report(b *testing.B, own, other *side) {
+	b.Helper()
+	micros := func(s *side) float64 { return float64(s.cpu.Microseconds()) / float64(s.n) }
+	rate := func(s *side) float64 { return float64(s.n) / s.wall.Seconds() }
+	b.ReportMetric(0, "ns/op")
+	for _, s := range []*side{own, other} {
+		b.ReportMetric(micros(s), s.kind+"-cpu-µs/admit")
+		b.ReportMetric(rate(s), s.kind+"-admits/s")
+	}
+	b.ReportMetric(micros(own)/micros(other), "cpu-ratio")
+	b.ReportMetric(rate(own)/rate(other), "rate-ratio")
+}
+
+// BenchmarkAdmit connects real clients, 32 at a time, through a real broker.
+// Broker and clients share the processors with the callout, so the rate says
+// little about it; the CPU time does.
+func BenchmarkAdmit(b *testing.B) {
+	const round, parallel = 400, 32
+	own, other := newSide(b, ownKind), newSide(b, libraryKind)
+	tokens := map[*side]string{}
+	for _, s := range []*side{own, other} {
+		tokens[s] = s.issuer.Token(b, "device-1", "device", nil)
+	}
+	for b.Loop() {
+		for _, s := range []*side{own, other} {
+			s.measure(b, round, func() {
+				var all sync.WaitGroup
+				next := make(chan struct{})
+				for range parallel {
+					all.Go(func() {
+						for range next {
+							nc, err := nats.Connect(s.url, nats.Token(tokens[s]), nats.Timeout(5*time.Second))
+							if err != nil {
+								b.Errorf("%s: %v", s.kind, err)
+								continue
+							}
+							nc.Close()
+						}
+					})
+				}
+				for range round {
+					next <- struct{}{}
+				}
+				close(next)
+				all.Wait()
+			})
+		}
+	}
+	report(b, own, other)
+}
+
+// BenchmarkCapacity sends ready-made requests of a server, 64 under way at a
+// time: how many the callout answers when broker and clients hardly need the
+// processors. The broker is one that has no callout, since otherwise it would let
+// no client make such requests.
+func BenchmarkCapacity(b *testing.B) {
+	const round, window = 2000, 64
+	own, other := newSide(b, ownKind, withoutCallout), newSide(b, libraryKind, withoutCallout)
+	for b.Loop() {
+		for _, s := range []*side{own, other} {
+			request := s.request(b)
+			nc := s.connectNKey(b, s.caller)
+			inbox := nc.NewRespInbox()
+			slots := make(chan struct{}, window)
+			var answered sync.WaitGroup
+			sub, err := nc.Subscribe(inbox, func(msg *nats.Msg) {
+				// An answer that admits is much longer than one that refuses.
+				if len(msg.Data) < 1000 {
+					b.Errorf("%s: refused: %s %v", s.kind, msg.Data, msg.Header)
+				}
+				<-slots
+				answered.Done()
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			s.measure(b, round, func() {
+				for range round {
+					slots <- struct{}{}
+					answered.Add(1)
+					if err := nc.PublishRequest("$SYS.REQ.USER.AUTH", inbox, request); err != nil {
+						b.Fatal(err)
+					}
+				}
+				answered.Wait()
+			})
+			if err := sub.Unsubscribe(); err != nil {
+				b.Fatal(err)
+			}
+			nc.Close()
+		}
+	}
+	report(b, own, other)
+}
+
+// request is what a server would send for a device that connects.
+func (s *side) request(b *testing.B) []byte {
+	b.Helper()
+	server, user := newKey(b, nkeys.PrefixByteServer), newKey(b, nkeys.PrefixByteUser)
+	claims := jwt.NewAuthorizationRequestClaims(s.account.public)
+	claims.Audience = "nats-authorization-request"
+	claims.UserNkey = user.public
+	claims.Server = jwt.ServerID{Name: "broker", Host: "127.0.0.1", ID: server.public, Version: "2.15.2"}
+	claims.Expires = time.Now().Add(time.Minute).Unix()
+	claims.ClientInformation = jwt.ClientInformation{Host: "127.0.0.1", ID: 1, Kind: "Client", Type: "nats"}
+	claims.ConnectOptions = jwt.ConnectOptions{Token: s.issuer.Token(b, "device-1", string(protocol.RoleDevice), nil), Lang: "go", Version: nats.Version, Protocol: 1}
+	data, err := claims.Encode(server.pair)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return []byte(data)
+}

@@ -1,0 +1,42 @@
+package service
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/seatrial/seatrial/callout/admission"
+	"github.com/seatrial/seatrial/callout/audit"
+	"github.com/seatrial/seatrial/callout/internal/issuertest"
+	"github.com/seatrial/seatrial/callout/token"
+)
+
+// BenchmarkDecision is the work of one admission without the network: from the
+// request's bytes to the answer's, with its audit line.
+func BenchmarkDecision(b *testing.B) {
+	issuer := issuertest.New(b)
+	keys := token.NewKeySet(token.KeySetOptions{Issuer: issuer.URL})
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	go keys.Run(ctx)
+	<-keys.Loaded()
+	a := newAsking(b)
+	authority, err := NewAuthority(a.account.seed, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rules := admission.New(token.NewVerifier(issuer.URL, issuertest.Project, keys), admission.Rules{ExpiryJitter: 30 * time.Second})
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	claims := a.claims()
+	claims.ConnectOptions.Token = issuer.Token(b, "device-1", "device", nil)
+	claims.Expires = time.Now().Add(time.Hour).Unix()
+	msg := a.message(b, claims, a.server)
+	s := New(Options{Authority: authority, Admission: rules, Record: func(ctx context.Context, r *audit.Record) { r.Log(ctx, log) }})
+	b.ReportAllocs()
+	for b.Loop() {
+		// The answer is made, but there is no connection to send it on.
+		s.handle(request{msg: msg, arrived: time.Now()})
+	}
+}
