@@ -5,21 +5,76 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // The conditions of a Device.
 const (
 	// DeviceReady is True while the device's heartbeats arrive.
-	DeviceReady = "Ready"
+	DeviceReady = ConditionReady
 	// DeviceAccepting is False while the device refuses its desired state as a
 	// whole; the message is the device's.
 	DeviceAccepting = "DesiredStateAccepted"
+	// DeviceComplete is False while a deployment that selects the device is not
+	// in its desired state, or not with every container.
+	DeviceComplete = "DesiredStateComplete"
 )
 
-// The reasons of condition Ready.
+// The reasons of condition Ready of a Device.
 const (
+	// ReasonHeartbeatReceived: heartbeats arrive.
 	ReasonHeartbeatReceived = "HeartbeatReceived"
-	ReasonHeartbeatMissing  = "HeartbeatMissing"
-	ReasonNeverSeen         = "NeverSeen"
+	// ReasonHeartbeatMissing: none arrived for as long as the operator waits.
+	ReasonHeartbeatMissing = "HeartbeatMissing"
+	// ReasonNeverSeen: the device has never sent a heartbeat.
+	ReasonNeverSeen = "NeverSeen"
 )
 
-// Device is one member of the fleet. The operator makes it when the device has
-// said what it is; its name is the device's id.
+// DeviceFacts are what a device found out about itself.
+type DeviceFacts struct {
+	// agentVersion is the version of the agent.
+	// +optional
+	AgentVersion string `json:"agentVersion,omitempty"`
+	// os is the operating system.
+	// +optional
+	OS string `json:"os,omitempty"`
+	// kernel is the version of the kernel.
+	// +optional
+	Kernel string `json:"kernel,omitempty"`
+	// architecture is that of the processor.
+	// +optional
+	Architecture string `json:"architecture,omitempty"`
+	// podmanVersion is the version of podman.
+	// +optional
+	PodmanVersion string `json:"podmanVersion,omitempty"`
+	// hostname is what the device calls itself.
+	// +optional
+	Hostname string `json:"hostname,omitempty"`
+	// bootID changes whenever the device is started.
+	// +optional
+	BootID string `json:"bootID,omitempty"`
+	// cpus is how many processors there are.
+	// +optional
+	CPUs int32 `json:"cpus,omitempty"`
+	// memoryBytes is the memory there is, in bytes.
+	// +optional
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+}
+
+// DeviceStatus is what is known of a device. It changes when something happens,
+// not with every heartbeat.
+type DeviceStatus struct {
+	// facts are what the device found out about itself.
+	// +optional
+	Facts DeviceFacts `json:"facts,omitzero"`
+	// conditions are Ready, DesiredStateAccepted and DesiredStateComplete.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Device is a machine with podman and an agent.
+//
+// Devices appear by themselves: the operator makes one from what a device says
+// of itself, and keeps the labels that the device claims equal to its claim.
+// Labels under other keys are left alone. A Device that is deleted comes back for
+// as long as the device's info lies in the bucket device-info; one whose info is
+// gone stays deleted, and the device is asked to run nothing.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -28,12 +83,14 @@ const (
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Agent",type=string,JSONPath=`.status.facts.agentVersion`
 // +kubebuilder:printcolumn:name="Podman",type=string,priority=1,JSONPath=`.status.facts.podmanVersion`
+// +kubebuilder:printcolumn:name="Architecture",type=string,priority=1,JSONPath=`.status.facts.architecture`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 63",message="a device's name is its id: one DNS label of at most 63 characters"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="a device's name is its id: at most 63 lower-case letters, digits and '-', with a letter or digit at both ends"
 type Device struct {
-	metav1.TypeMeta   `json:",inline"`
+	metav1.TypeMeta `json:",inline"`
+	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-
+	// status is what is known of the device.
 	// +optional
 	Status DeviceStatus `json:"status,omitzero"`
 }
@@ -44,31 +101,5 @@ type Device struct {
 type DeviceList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
-
-	Items []Device `json:"items"`
-}
-
-// DeviceStatus is what the operator knows of a device. It changes when something
-// happens, not with every heartbeat.
-type DeviceStatus struct {
-	// +optional
-	Facts DeviceFacts `json:"facts,omitzero"`
-	// +optional
-	// +listType=map
-	// +listMapKey=type
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
-}
-
-// DeviceFacts are what the device's agent found on it.
-type DeviceFacts struct {
-	AgentVersion  string `json:"agentVersion,omitempty"`
-	OS            string `json:"os,omitempty"`
-	Kernel        string `json:"kernel,omitempty"`
-	Architecture  string `json:"architecture,omitempty"`
-	PodmanVersion string `json:"podmanVersion,omitempty"`
-	Hostname      string `json:"hostname,omitempty"`
-	BootID        string `json:"bootID,omitempty"`
-	CPUs          int32  `json:"cpus,omitempty"`
-	// MemoryBytes is the memory the device has, in bytes.
-	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+	Items           []Device `json:"items"`
 }

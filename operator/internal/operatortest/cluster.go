@@ -1,0 +1,62 @@
+package operatortest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	kruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+)
+
+// Cluster is a kube-apiserver with etcd that knows the fleet's resources.
+type Cluster struct {
+	Config *rest.Config
+	// Client reads from the API server itself, without a cache.
+	Client client.WithWatch
+	// Environment is what runs the two.
+	Environment *envtest.Environment
+}
+
+// StartCluster starts the servers whose binaries lie in $KUBEBUILDER_ASSETS.
+func StartCluster() (*Cluster, error) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return nil, fmt.Errorf("KUBEBUILDER_ASSETS is not set: these tests need etcd and kube-apiserver, let it name the folder that holds them (`bin/seatrial assets` prints one)")
+	}
+	environment := &envtest.Environment{
+		CRDDirectoryPaths:     []string{CRDs()},
+		ErrorIfCRDPathMissing: true,
+	}
+	config, err := environment.Start()
+	if err != nil {
+		return nil, fmt.Errorf("start etcd and kube-apiserver of KUBEBUILDER_ASSETS=%s: %w", os.Getenv("KUBEBUILDER_ASSETS"), err)
+	}
+	c := &Cluster{Config: config, Environment: environment}
+	scheme := kruntime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register the resources: %w", err)
+	}
+	unlimited := rest.CopyConfig(config)
+	unlimited.QPS = -1
+	if c.Client, err = client.NewWithWatch(unlimited, client.Options{Scheme: scheme}); err != nil {
+		return nil, fmt.Errorf("make a client: %w", err)
+	}
+	return c, nil
+}
+
+// Stop ends the servers.
+func (c *Cluster) Stop() error { return c.Environment.Stop() }
+
+// CRDs is the folder of the generated custom resource definitions.
+func CRDs() string { return filepath.Join(Root(), "config", "crd") }
+
+// Root is the folder operator/ of the checkout.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
