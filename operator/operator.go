@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
@@ -84,7 +83,8 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return fmt.Errorf("make the manager: %w", err)
 	}
-	nc, err := connect(o)
+	closed := make(chan struct{})
+	nc, err := connect(o, nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		return err
 	}
@@ -101,9 +101,17 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if _, err := nc.Subscribe(protocol.AllHeartbeats, events.Heartbeat); err != nil {
 		return fmt.Errorf("listen for heartbeats: %w", err)
 	}
-	for _, f := range []manager.RunnableFunc{
+	for _, f := range []follower{
 		func(ctx context.Context) error { store.Follow(ctx, events); return nil },
-		func(ctx context.Context) error { events.Expire(ctx); return nil },
+		func(ctx context.Context) error { events.Expire(ctx, store.Connected); return nil },
+		func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-closed:
+				return fmt.Errorf("the broker ended the connection for good: %w", nc.LastError())
+			}
+		},
 	} {
 		if err := m.Add(f); err != nil {
 			return fmt.Errorf("add to the manager: %w", err)
@@ -111,12 +119,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	}
 	if err := errors.Join(
 		m.AddHealthzCheck("alive", healthz.Ping),
-		m.AddReadyzCheck("broker", func(*http.Request) error {
-			if !nc.IsConnected() {
-				return fmt.Errorf("the connection to the broker is %s", nc.Status())
-			}
-			return nil
-		}),
+		m.AddReadyzCheck("broker", func(*http.Request) error { return store.Problem() }),
 		m.AddReadyzCheck("buckets", func(*http.Request) error { return events.Synced() }),
 	); err != nil {
 		return fmt.Errorf("add the probes: %w", err)
@@ -127,22 +130,34 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	return nil
 }
 
+// follower only listens, so that it runs in an operator that waits for its turn
+// too: that one is ready, and knows everything when its turn comes.
+type follower func(context.Context) error
+
+// Start implements manager.Runnable.
+func (f follower) Start(ctx context.Context) error { return f(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (f follower) NeedLeaderElection() bool { return false }
+
 // connect returns a connection that is never given up. It need not stand yet.
-func connect(o Options) (*nats.Conn, error) {
+func connect(o Options, more ...nats.Option) (*nats.Conn, error) {
 	credentials, err := nats.NkeyOptionFromSeed(o.SeedFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the seed in %s: %w", o.SeedFile, err)
 	}
-	nc, err := nats.Connect(o.BrokerURL,
+	options := append([]nats.Option{
 		credentials,
 		nats.Name("fleet-operator"),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
 		// An outage of the broker's configuration must not end the operator.
 		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(100*time.Millisecond),
+		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, time.Second),
-		nats.PingInterval(5*time.Second),
+		// What cannot be sent now must not be sent later, when it may be wrong.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Warn("The broker is away.", "error", err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { slog.Info("The broker is back.", "url", nc.ConnectedUrlRedacted()) }),
@@ -153,7 +168,8 @@ func connect(o Options) (*nats.Conn, error) {
 			}
 			slog.Warn("The connection to the broker reports an error.", "subject", subject, "error", err)
 		}),
-	)
+	}, more...)
+	nc, err := nats.Connect(o.BrokerURL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}

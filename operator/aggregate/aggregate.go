@@ -17,18 +17,24 @@ const (
 	ReasonRefused = "DesiredStateRefused"
 	// ReasonNameConflict says that an older deployment holds the container's name.
 	ReasonNameConflict = "NameConflict"
+	// ReasonTooLarge says that the containers do not fit into the device's desired
+	// state beside those of older deployments.
+	ReasonTooLarge = "DesiredStateTooLarge"
 )
 
 // Device is what is known of one matched device, for one deployment.
 type Device struct {
 	ID protocol.DeviceID
-	// Wanted is the revision of the desired state the device should answer; 0 if
-	// that has not been written yet.
-	Wanted uint64
+	// Since is the first revision of the desired state that holds the deployment's
+	// containers as they are now, 0 if none does yet; Present is its revision now.
+	// A status that answers one from Since to Present speaks of them.
+	Since, Present uint64
 	// Status is what the device last said; nil if it said nothing.
 	Status *protocol.DeviceStatus
 	// Conflicts are the deployment's containers that this device does not get.
 	Conflicts []string
+	// TooLarge says that it gets none, because they do not fit.
+	TooLarge bool
 }
 
 // Phase is how one device is doing with one deployment.
@@ -48,8 +54,11 @@ func Of(ref protocol.DeploymentRef, containers []string, device Device) (Phase, 
 	if len(device.Conflicts) > 0 {
 		return Failed, failure(device.ID, device.Conflicts[0], ReasonNameConflict, "an older deployment holds this name on the device")
 	}
+	if device.TooLarge {
+		return Failed, failure(device.ID, "", ReasonTooLarge, "the containers do not fit into the device's desired state beside those of older deployments")
+	}
 	s := device.Status
-	if s == nil || device.Wanted == 0 || s.Revision < device.Wanted {
+	if s == nil || device.Since == 0 || s.Revision < device.Since || s.Revision > device.Present {
 		return Pending, nil
 	}
 	if s.Error != "" {

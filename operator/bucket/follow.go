@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -24,62 +25,120 @@ type Value struct {
 
 // Follower is told what the buckets hold. Calls for one bucket do not overlap.
 type Follower interface {
-	// Changed is called for every value there is, and for every change.
+	// Snapshot is called with all values of the bucket when following begins, and
+	// anew after each outage. What was known before and is not among them is gone.
+	Snapshot(protocol.Bucket, []Value)
+	// Changed is called for every later change, in order.
 	Changed(protocol.Bucket, Value)
-	// Complete is called when every value of the bucket was told, with the keys
-	// that it has: those known before and not among them are gone.
-	Complete(protocol.Bucket, map[protocol.DeviceID]bool)
 }
 
-// Follow tells f of every value in every bucket until ctx ends. After each
-// outage of the broker it ensures the buckets and begins anew, since a broker may
-// come back with less than it had.
+var (
+	errRenewed  = errors.New("the connection to the broker was renewed")
+	errNotYet   = errors.New("the broker has not been reached yet")
+	errReplaced = errors.New("a bucket was removed or made anew")
+)
+
+// Follow tells f what is in every bucket until ctx ends. Whenever the broker was
+// away it ensures the buckets and begins anew, since a broker may come back with
+// less than it had. Meanwhile [Store.Problem] says what is wrong.
 func (s *Store) Follow(ctx context.Context, f Follower) {
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 6, Cap: 5 * time.Second}
 	next := backoff
-	for ctx.Err() == nil {
+	for {
 		began := time.Now()
 		err := s.session(ctx, f)
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errRenewed) {
+			next = backoff
+			continue
+		}
 		if time.Since(began) > backoff.Cap {
 			next = backoff
 		}
 		delay := next.Step()
+		s.problem.Store(&err)
 		slog.WarnContext(ctx, "The buckets cannot be followed; beginning anew.", "error", err, "in", delay)
 		select {
 		case <-ctx.Done():
+			return
 		case <-time.After(delay):
 		}
 	}
 }
 
-// session follows all buckets until the connection changes.
+// session follows all buckets from when the broker is connected until the
+// connection was renewed.
 func (s *Store) session(ctx context.Context, f Follower) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	changes := s.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
-	defer s.nc.RemoveStatusListener(changes)
-	go func() {
+	// One status on a channel of its own: a second event that finds the first
+	// still unread takes it away and is lost itself.
+	connected := s.nc.StatusChanged(nats.CONNECTED)
+	defer s.nc.RemoveStatusListener(connected)
+	if !s.nc.IsConnected() {
 		select {
-		case status, ok := <-changes:
-			if ok {
-				cancel(fmt.Errorf("the connection to the broker is %s", status))
-			}
+		case <-connected:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
-	}()
-	ensure, done := context.WithTimeout(ctx, 10*time.Second)
-	defer done()
-	if err := s.Ensure(ensure); err != nil {
-		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, b := range protocol.Buckets() {
-		group.Go(func() error { return s.watch(ctx, b, f) })
-	}
+	group.Go(func() error {
+		select {
+		case <-connected:
+			return errRenewed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	group.Go(func() error {
+		ensure, done := context.WithTimeout(ctx, 10*time.Second)
+		defer done()
+		if err := s.Ensure(ensure); err != nil {
+			return err
+		}
+		for _, b := range protocol.Buckets() {
+			group.Go(func() error { return s.watch(ctx, b, f) })
+		}
+		var none error
+		s.problem.Store(&none)
+		group.Go(func() error { return s.guard(ctx) })
+		return nil
+	})
 	return group.Wait()
+}
+
+// guardInterval is how often it is checked that the buckets are still those
+// that are followed. Only a removal by hand needs it: the loss of a broker's disk
+// comes with a new connection.
+const guardInterval = 15 * time.Second
+
+// guard returns when a bucket is no longer the one that it was.
+func (s *Store) guard(ctx context.Context) error {
+	born := make(map[protocol.Bucket]time.Time)
+	tick := time.NewTicker(guardInterval)
+	defer tick.Stop()
+	for {
+		for _, b := range protocol.Buckets() {
+			stream, err := s.js.Stream(ctx, b.Stream())
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return fmt.Errorf("bucket %s: %w", b, errReplaced)
+			}
+			if err != nil {
+				continue // The broker's absence is noticed elsewhere.
+			}
+			created := stream.CachedInfo().Created
+			if before, ok := born[b]; ok && !before.Equal(created) {
+				return fmt.Errorf("bucket %s: %w", b, errReplaced)
+			}
+			born[b] = created
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }
 
 func (s *Store) watch(ctx context.Context, b protocol.Bucket, f Follower) error {
@@ -91,36 +150,48 @@ func (s *Store) watch(ctx context.Context, b protocol.Bucket, f Follower) error 
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", b, err)
 	}
-	defer func() { _ = watcher.Stop() }()
-	present := make(map[protocol.DeviceID]bool)
+	defer func() {
+		_ = watcher.Stop()
+		// The client may be about to tell more: it blocks until that is taken.
+		go func() {
+			for range watcher.Updates() {
+			}
+		}()
+	}()
+	var snapshot []Value
 	complete := false
 	for {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return ctx.Err()
 		case entry, ok := <-watcher.Updates():
 			switch {
 			case !ok:
 				return fmt.Errorf("the watch on bucket %s ended", b)
 			case entry == nil:
-				f.Complete(b, present)
-				present, complete = nil, true
+				f.Snapshot(b, snapshot)
+				snapshot, complete = nil, true
 			default:
-				id, err := protocol.ParseDeviceID(entry.Key())
+				v, err := value(entry)
 				if err != nil {
 					slog.WarnContext(ctx, "A key is not a device's id; it is ignored.", "bucket", b, "error", err)
 					continue
 				}
 				if !complete {
-					present[id] = true
+					snapshot = append(snapshot, v)
+					continue
 				}
-				f.Changed(b, value(id, entry))
+				f.Changed(b, v)
 			}
 		}
 	}
 }
 
-func value(id protocol.DeviceID, entry jetstream.KeyValueEntry) Value {
+func value(entry jetstream.KeyValueEntry) (Value, error) {
+	id, err := protocol.ParseDeviceID(entry.Key())
+	if err != nil {
+		return Value{}, err
+	}
 	v := Value{ID: id, Revision: entry.Revision()}
 	if entry.Operation() == jetstream.KeyValuePut {
 		v.Data = entry.Value()
@@ -128,5 +199,5 @@ func value(id protocol.DeviceID, entry jetstream.KeyValueEntry) Value {
 			v.Data = []byte{}
 		}
 	}
-	return v
+	return v, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,10 +16,16 @@ import (
 // that the writer knows.
 var ErrMovedOn = errors.New("the key has changed meanwhile")
 
+// ErrAway is returned by writes while the broker cannot be reached. Once it can,
+// [Store.Follow] tells its follower everything anew: that is when to try again.
+var ErrAway = errors.New("the broker is away")
+
 // Store reads and writes the buckets as the user of account STATE.
 type Store struct {
 	nc *nats.Conn
 	js jetstream.JetStream
+	// problem is why the buckets are not followed; it points to nil if they are.
+	problem atomic.Pointer[error]
 }
 
 // NewStore returns a store over nc.
@@ -27,8 +34,21 @@ func NewStore(nc *nats.Conn) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	return &Store{nc: nc, js: js}, nil
+	s := &Store{nc: nc, js: js}
+	s.problem.Store(&errNotYet)
+	return s, nil
 }
+
+// Problem returns why the buckets are not followed at present, or nil.
+func (s *Store) Problem() error {
+	if !s.Connected() {
+		return fmt.Errorf("the connection to the broker is %s", s.nc.Status())
+	}
+	return *s.problem.Load()
+}
+
+// Connected reports whether the connection to the broker stands.
+func (s *Store) Connected() bool { return s.nc.IsConnected() }
 
 // Ensure makes the buckets or brings their settings up to date. Values stay.
 func (s *Store) Ensure(ctx context.Context) error {
@@ -90,10 +110,16 @@ const (
 )
 
 func (s *Store) write(ctx context.Context, b protocol.Bucket, m *nats.Msg, last uint64) (uint64, error) {
+	if !s.Connected() {
+		return 0, fmt.Errorf("write %s: %w", m.Subject, ErrAway)
+	}
 	ack, err := s.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last), jetstream.WithExpectStream(b.Stream()))
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		return 0, fmt.Errorf("write %s: %w: %w", m.Subject, ErrMovedOn, err)
+	}
+	if err != nil && !s.Connected() {
+		return 0, fmt.Errorf("write %s: %w: %w", m.Subject, ErrAway, err)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write %s: %w", m.Subject, err)

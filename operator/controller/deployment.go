@@ -1,17 +1,13 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -28,13 +24,15 @@ type deployments struct {
 	client client.Client
 	table  *fleet.Table
 	events *Events
-	// started is when the operator began.
-	started time.Time
+	// began is when the first deployment was looked at; rendered says that since
+	// then every device was rendered once.
+	began    time.Time
+	rendered bool
 }
 
-// rendering is how long after its start the operator may leave statuses as it
-// found them because it has not rendered every device yet: counts made earlier
-// would say that devices are missing.
+// rendering is how long the operator at most leaves statuses as it found them
+// because it has not rendered every device yet: counts made earlier would say
+// that devices are missing. It ends, lest one device hold up all.
 const rendering = time.Minute
 
 // Reconcile implements reconcile.Reconciler.
@@ -55,10 +53,39 @@ func (r *deployments) Reconcile(ctx context.Context, request reconcile.Request) 
 			return reconcile.Result{}, fmt.Errorf("add the finalizer: %w", client.IgnoreNotFound(err))
 		}
 	}
-	if r.table.Unrendered() && time.Since(r.started) < rendering {
+	counts, err := r.canCount(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if !counts {
 		return reconcile.Result{RequeueAfter: settle}, nil
 	}
 	return reconcile.Result{}, r.status(ctx, &d)
+}
+
+// canCount reports whether every device that there is was rendered.
+func (r *deployments) canCount(ctx context.Context) (bool, error) {
+	if r.began.IsZero() {
+		r.began = time.Now()
+	}
+	if r.rendered || time.Since(r.began) > rendering {
+		return true, nil
+	}
+	if r.table.Unrendered() {
+		return false, nil
+	}
+	var all v1alpha1.DeviceList
+	// The objects are only read.
+	if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("list devices: %w", err)
+	}
+	for i := range all.Items {
+		if r.table.Get(protocol.DeviceID(all.Items[i].Name)).Shares == nil {
+			return false, nil
+		}
+	}
+	r.rendered = true
+	return true, nil
 }
 
 // finalize lets go of a deployment once no desired state holds a container of
@@ -92,7 +119,7 @@ func (r *deployments) finalize(ctx context.Context, d *v1alpha1.Deployment) (rec
 // holds reports whether the device's desired state names the deployment: as it
 // was rendered, or, after a restart, as the bucket has it.
 func holds(device *fleet.Device, uid string) bool {
-	if _, ok := device.Rendered.Generations[uid]; ok {
+	if _, ok := device.Shares[uid]; ok {
 		return true
 	}
 	return device.Desired.Document != nil && strings.Contains(string(device.Desired.Document), `"uid":"`+uid+`"`)
@@ -105,21 +132,23 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 	source, err := render.NewSource(d)
 	if err != nil {
 		d.Status.Aggregate, d.Status.Failures = v1alpha1.Aggregate{}, nil
-		set(d, v1alpha1.DeploymentReady, false, "Invalid", err.Error())
+		for _, condition := range []string{v1alpha1.DeploymentReady, v1alpha1.DeploymentProgressing, v1alpha1.DeploymentConflict} {
+			set(d, condition, false, "Invalid", err.Error())
+		}
 		return r.write(ctx, before, d)
 	}
 	uid := string(d.UID)
 	var matched []aggregate.Device
 	conflicts := make(map[string][]string)
 	r.table.Each(func(device *fleet.Device) {
-		generation, rendered := device.Rendered.Generations[uid]
+		share, rendered := device.Shares[uid]
 		if !rendered && !source.Matches(device.Labels) {
 			return
 		}
 		a := aggregate.Device{ID: device.ID, Status: device.Status}
-		if generation == d.Generation {
-			a.Wanted = device.Desired.Revision
-			for container, winner := range device.Rendered.Conflicts[uid] {
+		if share.Generation == d.Generation {
+			a.Since, a.Present, a.TooLarge = share.Since, device.Desired.Revision, share.TooLarge
+			for container, winner := range share.Conflicts {
 				a.Conflicts = append(a.Conflicts, container)
 				what := fmt.Sprintf("container %q is held by %s", container, winner)
 				conflicts[what] = append(conflicts[what], string(device.ID))
@@ -141,62 +170,4 @@ func (r *deployments) write(ctx context.Context, before, d *v1alpha1.Deployment)
 		return fmt.Errorf("write the deployment's status: %w", err)
 	}
 	return nil
-}
-
-// conditions follow from the counts, and from the conflicts found.
-func conditions(d *v1alpha1.Deployment, conflicts map[string][]string) {
-	a := d.Status.Aggregate
-	counts := fmt.Sprintf("%d of %d devices succeeded, %d failed.", a.Succeeded, a.Matched, a.Failed)
-	switch {
-	case a.Matched == 0:
-		set(d, v1alpha1.DeploymentReady, false, "NoDeviceMatches", "The selector matches no device.")
-	case a.Succeeded == a.Matched:
-		set(d, v1alpha1.DeploymentReady, true, "AllSucceeded", counts)
-	case a.Failed > 0:
-		set(d, v1alpha1.DeploymentReady, false, "DevicesFailed", counts)
-	default:
-		set(d, v1alpha1.DeploymentReady, false, "InProgress", counts)
-	}
-	if a.Pending+a.Running > 0 {
-		set(d, v1alpha1.DeploymentProgressing, true, "DevicesAtWork", fmt.Sprintf("%d devices have not answered yet, %d are at work.", a.Pending, a.Running))
-	} else {
-		set(d, v1alpha1.DeploymentProgressing, false, "Settled", "Every device has answered.")
-	}
-	if len(conflicts) == 0 {
-		set(d, v1alpha1.DeploymentConflict, false, "NoConflict", "No container's name is held by another deployment.")
-		return
-	}
-	set(d, v1alpha1.DeploymentConflict, true, aggregate.ReasonNameConflict, describe(conflicts))
-}
-
-// describe names each conflict with the first devices that have it, in a stable
-// order, within what a condition's message may hold.
-func describe(conflicts map[string][]string) string {
-	const devices, kinds = 5, 5
-	var parts []string
-	for _, what := range slices.SortedFunc(maps.Keys(conflicts), cmp.Compare[string]) {
-		on := conflicts[what]
-		slices.Sort(on)
-		more := ""
-		if len(on) > devices {
-			more = fmt.Sprintf(" and %d more", len(on)-devices)
-			on = on[:devices]
-		}
-		parts = append(parts, fmt.Sprintf("%s on %s%s", what, strings.Join(on, ", "), more))
-	}
-	if len(parts) > kinds {
-		parts = append(parts[:kinds], fmt.Sprintf("and %d more", len(parts)-kinds))
-	}
-	return strings.Join(parts, "; ") + "."
-}
-
-func set(d *v1alpha1.Deployment, condition string, status bool, reason, message string) {
-	c := metav1.Condition{
-		Type: condition, Status: metav1.ConditionFalse, ObservedGeneration: d.Generation,
-		Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(time.Now()),
-	}
-	if status {
-		c.Status = metav1.ConditionTrue
-	}
-	meta.SetStatusCondition(&d.Status.Conditions, c)
 }

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -58,11 +61,13 @@ type source struct {
 	attach func(*Events, queue)
 }
 
-// Start implements source.Source.
+// Start implements source.Source. What was said before is asked for here, since
+// nobody took it then.
 func (s *source) Start(_ context.Context, q queue) error {
 	s.events.mu.Lock()
-	defer s.events.mu.Unlock()
 	s.attach(s.events, q)
+	s.events.mu.Unlock()
+	s.events.all()
 	return nil
 }
 
@@ -84,12 +89,33 @@ func (e *Events) deploymentSource() *source {
 	return &source{e, func(e *Events, q queue) { e.deployments = q }}
 }
 
+func request(id protocol.DeviceID) reconcile.Request {
+	return reconcile.Request{NamespacedName: types.NamespacedName{Name: string(id)}}
+}
+
 // device asks for a reconcile of a device.
 func (e *Events) device(id protocol.DeviceID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.devices != nil {
-		e.devices.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: string(id)}})
+		e.devices.Add(request(id))
+	}
+}
+
+// said asks for a reconcile of a device that has said something, soon: however
+// often it does, the cluster hears of it once in a while.
+func (e *Events) said(id protocol.DeviceID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.devices != nil {
+		e.devices.AddAfter(request(id), settle)
+	}
+}
+
+// all asks for a reconcile of every device.
+func (e *Events) all() {
+	for _, id := range e.table.IDs() {
+		e.device(id)
 	}
 }
 
@@ -124,26 +150,44 @@ func (e *Events) forget(uid string) {
 func (e *Events) Changed(b protocol.Bucket, v bucket.Value) {
 	switch b {
 	case protocol.BucketInfo:
-		info, ok := read(v, protocol.DecodeDeviceInfo, func(i *protocol.DeviceInfo) protocol.DeviceID { return i.Device })
-		if ok {
+		info, ok := read(v, decodeInfo, func(i *protocol.DeviceInfo) protocol.DeviceID { return i.Device })
+		if ok && !reflect.DeepEqual(e.table.Get(v.ID).Info, info) {
 			e.table.SetInfo(v.ID, info)
-			e.device(v.ID)
+			e.said(v.ID)
 		}
 	case protocol.BucketStatus:
 		status, ok := read(v, protocol.DecodeDeviceStatus, func(s *protocol.DeviceStatus) protocol.DeviceID { return s.Device })
-		if ok {
-			before := e.table.Get(v.ID).Status
-			e.concerns(e.table.SetStatus(v.ID, status))
-			if refusal(before) != refusal(status) {
-				e.device(v.ID)
-			}
+		if !ok {
+			return
+		}
+		before := e.table.Get(v.ID).Status
+		if reflect.DeepEqual(before, status) {
+			return
+		}
+		e.concerns(e.table.SetStatus(v.ID, status))
+		if (before == nil) != (status == nil) || refusal(before) != refusal(status) {
+			e.said(v.ID)
 		}
 	case protocol.BucketDesired:
 		before := e.table.Get(v.ID).Desired
-		if e.table.SetDesired(v.ID, fleet.Desired{Revision: v.Revision, Document: v.Data}) && !bytes.Equal(before.Document, v.Data) {
+		e.concerns(e.table.SetDesired(v.ID, fleet.Desired{Revision: v.Revision, Document: v.Data}))
+		if v.Revision > before.Revision && !bytes.Equal(before.Document, v.Data) {
 			e.device(v.ID)
 		}
 	}
+}
+
+// decodeInfo reads what a device is. Its labels must be such that the API server
+// takes them, which is a little less than the protocol does.
+func decodeInfo(data []byte) (*protocol.DeviceInfo, error) {
+	info, err := protocol.DecodeDeviceInfo(data)
+	if err != nil {
+		return nil, err
+	}
+	if errs := validation.ValidateLabels(info.Labels, field.NewPath("labels")); len(errs) > 0 {
+		return nil, fmt.Errorf("%w: %w", protocol.ErrInvalidDocument, errs.ToAggregate())
+	}
+	return info, nil
 }
 
 func refusal(s *protocol.DeviceStatus) string {
@@ -162,36 +206,35 @@ func read[T any](v bucket.Value, decode func([]byte) (*T, error), device func(*T
 	}
 	d, err := decode(v.Data)
 	if err != nil {
-		refusedDocuments.Inc()
-		slog.Warn("A device wrote what cannot be read; it is ignored.", "device", v.ID, "error", err)
+		refuse("A device wrote what cannot be read; it is ignored.", "device", v.ID, "error", err)
 		return nil, false
 	}
 	if device(d) != v.ID {
-		refusedDocuments.Inc()
-		slog.Warn("A device wrote about another; it is ignored.", "device", v.ID, "other", device(d))
+		refuse("A device wrote about another; it is ignored.", "device", v.ID, "other", device(d))
 		return nil, false
 	}
 	return d, true
 }
 
-// Complete implements bucket.Follower.
-func (e *Events) Complete(b protocol.Bucket, present map[protocol.DeviceID]bool) {
-	var gone []protocol.DeviceID
-	e.table.Each(func(d *fleet.Device) {
-		if !present[d.ID] {
-			gone = append(gone, d.ID)
+// Snapshot implements bucket.Follower.
+func (e *Events) Snapshot(b protocol.Bucket, values []bucket.Value) {
+	if b == protocol.BucketDesired {
+		desired := make(map[protocol.DeviceID]fleet.Desired, len(values))
+		for _, v := range values {
+			desired[v.ID] = fleet.Desired{Revision: v.Revision, Document: v.Data}
 		}
-	})
-	for _, id := range gone {
-		switch b {
-		case protocol.BucketInfo:
-			e.table.SetInfo(id, nil)
-		case protocol.BucketStatus:
-			e.concerns(e.table.SetStatus(id, nil))
-		case protocol.BucketDesired:
-			if e.table.Get(id).Desired.Revision > 0 {
-				e.table.ForgetDesired(id)
-				e.device(id)
+		e.table.ReplaceDesired(desired)
+		// Whatever could not be written while the broker was away is due now.
+		e.all()
+	} else {
+		present := make(map[protocol.DeviceID]bool, len(values))
+		for _, v := range values {
+			present[v.ID] = true
+			e.Changed(b, v)
+		}
+		for _, id := range e.table.IDs() {
+			if !present[id] {
+				e.Changed(b, bucket.Value{ID: id})
 			}
 		}
 	}
@@ -215,24 +258,33 @@ func (e *Events) Heartbeat(m *nats.Msg) {
 	}
 	beat, err := protocol.DecodeHeartbeat(m.Data)
 	if err != nil || beat.Device != id {
-		refusedDocuments.Inc()
-		slog.Warn("What arrived as a heartbeat is none; it is ignored.", "device", id, "error", err)
+		refuse("What arrived as a heartbeat is none; it is ignored.", "device", id, "error", err)
 		return
 	}
 	if e.table.Heartbeat(id, time.Now()) {
-		e.device(id)
+		e.said(id)
 	}
 }
 
-// Expire watches for devices that have gone missing, until ctx ends.
-func (e *Events) Expire(ctx context.Context) {
+// Expire watches for devices that have gone missing, until ctx ends. While
+// nothing can be heard, because we are not connected, none is.
+func (e *Events) Expire(ctx context.Context, connected func() bool) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	listening := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			was := listening
+			listening = connected()
+			if listening && !was {
+				e.table.Listening(now)
+			}
+			if !listening {
+				continue
+			}
 			for _, id := range e.table.Expire(now) {
 				e.device(id)
 			}

@@ -1,7 +1,11 @@
 package controller
 
 import (
+	"log/slog"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
@@ -18,4 +22,13 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(refusedDocuments, desiredWrites)
+}
+
+// complaints keeps a hostile device from flooding the log; all are counted.
+var complaints = rate.Sometimes{First: 10, Interval: time.Second}
+
+// refuse counts what is refused, and tells of some of it.
+func refuse(message string, args ...any) {
+	refusedDocuments.Inc()
+	complaints.Do(func() { slog.Warn(message, args...) })
 }

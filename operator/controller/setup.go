@@ -3,13 +3,15 @@ package controller
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -17,52 +19,91 @@ import (
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/fleet"
+	"github.com/seatrial/seatrial/protocol"
 )
 
 // Workers is how many devices are worked on at a time: enough to keep the API
 // server and the broker busy, few enough to be polite.
 const Workers = 8
 
+// The longest wait between two tries, and the shortest. What fails for long is
+// most likely waiting for somebody, who should see the effect soon.
+const (
+	minRetry = 50 * time.Millisecond
+	maxRetry = 30 * time.Second
+)
+
 // Add adds the controllers to m. Events must be fed by the caller: it is the
 // follower of store's buckets.
 func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events) error {
-	// Of updates, those of a status are our own. Deletion counts as a change of
-	// the spec: it moves the generation.
-	specChanged := predicate.GenerationChangedPredicate{}
-	deploymentController := &deployments{client: m.GetClient(), table: table, events: events, started: time.Now()}
 	err := ctrl.NewControllerManagedBy(m).
 		Named("deployment").
-		For(&v1alpha1.Deployment{}, builder.WithPredicates(specChanged)).
+		Watches(&v1alpha1.Deployment{}, unhurried()).
 		WatchesRawSource(events.deploymentSource()).
-		Complete(deploymentController)
+		WithOptions(options(1)).
+		Complete(&deployments{client: m.GetClient(), table: table, events: events})
 	if err != nil {
 		return fmt.Errorf("add the deployment controller: %w", err)
 	}
-	deviceController := &devices{
-		client:  m.GetClient(),
-		store:   store,
-		table:   table,
-		events:  events,
-		sources: &sources{client: m.GetClient()},
-		applied: make(map[string]map[string]string),
-	}
 	// A deployment can concern any device: those it selects, and those it did.
 	everyDevice := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-		var all []reconcile.Request
-		table.Each(func(d *fleet.Device) {
-			all = append(all, reconcile.Request{NamespacedName: types.NamespacedName{Name: string(d.ID)}})
-		})
+		ids := table.IDs()
+		all := make([]reconcile.Request, 0, len(ids))
+		for _, id := range ids {
+			all = append(all, request(id))
+		}
 		return all
 	})
+	// Of its updates, those of the status are our own. Deletion counts as a change
+	// of the spec: it moves the generation.
+	specChanged := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	err = ctrl.NewControllerManagedBy(m).
 		Named("device").
-		For(&v1alpha1.Device{}, builder.WithPredicates(predicate.LabelChangedPredicate{})).
-		Watches(&v1alpha1.Deployment{}, everyDevice, builder.WithPredicates(specChanged)).
+		For(&v1alpha1.Device{}).
+		Watches(&v1alpha1.Deployment{}, everyDevice, specChanged).
 		WatchesRawSource(events.deviceSource()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: Workers}).
-		Complete(deviceController)
+		WithOptions(options(Workers)).
+		Complete(&devices{
+			client:  m.GetClient(),
+			store:   store,
+			table:   table,
+			events:  events,
+			sources: &sources{client: m.GetClient()},
+			applied: make(map[protocol.DeviceID]map[string]string),
+		})
 	if err != nil {
 		return fmt.Errorf("add the device controller: %w", err)
 	}
 	return nil
+}
+
+func options(workers int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, maxRetry),
+		// The broker, and with it the buckets, may come long after the operator.
+		CacheSyncTimeout: math.MaxInt64,
+		// Several operators may live in one process; their metrics are one.
+		SkipNameValidation: new(true),
+	}
+}
+
+// unhurried asks for a deployment at once when its spec changed, and otherwise
+// soon: a write of its status, which is ours, is looked at again only because the
+// cache that the counts were compared with may have been behind.
+func unhurried() handler.EventHandler {
+	at := func(o client.Object) reconcile.Request {
+		return reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { q.Add(at(e.Object)) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() {
+				q.Add(at(e.ObjectNew))
+				return
+			}
+			q.AddAfter(at(e.ObjectNew), settle)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { q.Add(at(e.Object)) },
+	}
 }

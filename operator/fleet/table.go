@@ -1,8 +1,8 @@
 package fleet
 
 import (
+	"bytes"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,23 +17,38 @@ type Desired struct {
 	Document []byte
 }
 
-// Rendered is what the operator last rendered for a device.
-type Rendered struct {
-	// Generations are those of the deployments that select the device, by UID.
-	Generations map[string]int64
-	// Conflicts are the containers the device does not get, by the UID of the
-	// deployment that loses, with the winner for each.
-	Conflicts map[string]map[string]protocol.DeploymentRef
+// Share is what one deployment has of a device that it selects.
+type Share struct {
+	// Generation is that of the deployment's spec.
+	Generation int64
+	// Since is the first revision of the device's desired state that held the
+	// deployment's containers as they are now; 0 if none does yet.
+	Since uint64
+	// Conflicts are the containers that the device does not get, each with the
+	// older deployment that holds its name.
+	Conflicts map[string]protocol.DeploymentRef
+	// TooLarge says that the device gets none of the deployment's containers,
+	// because its desired state would exceed the protocol's bounds.
+	TooLarge bool
 }
+
+func (s Share) equal(o Share) bool {
+	return s.Generation == o.Generation && s.Since == o.Since && s.TooLarge == o.TooLarge && maps.Equal(s.Conflicts, o.Conflicts)
+}
+
+// Shares are those of the deployments that select a device, by their UID. They
+// are nil if nothing was rendered for the device yet.
+type Shares map[string]Share
 
 // Device is what is known of one device. What it points to is never changed.
 type Device struct {
-	ID       protocol.DeviceID
-	Info     *protocol.DeviceInfo
-	Status   *protocol.DeviceStatus
-	Desired  Desired
-	Labels   map[string]string
-	Rendered Rendered
+	ID      protocol.DeviceID
+	Info    *protocol.DeviceInfo
+	Status  *protocol.DeviceStatus
+	Desired Desired
+	// Labels and Shares are those of the last rendering.
+	Labels map[string]string
+	Shares Shares
 	// LastSeen is when a heartbeat last arrived, by our clock; zero if none did
 	// since the operator started.
 	LastSeen time.Time
@@ -45,17 +60,16 @@ type Device struct {
 // concurrent use.
 type Table struct {
 	timeout time.Duration
-	started time.Time
 
-	mu      sync.RWMutex
-	devices map[protocol.DeviceID]*Device
+	mu        sync.RWMutex
+	devices   map[protocol.DeviceID]*Device
+	listening time.Time
 }
 
 // NewTable returns an empty table. A device is missing when no heartbeat arrived
-// for timeout; counting begins now, so that a restarted operator does not
-// declare a fleet missing that it has not listened to yet.
+// for timeout, counted from when the operator began to listen.
 func NewTable(timeout time.Duration) *Table {
-	return &Table{timeout: timeout, started: time.Now(), devices: make(map[protocol.DeviceID]*Device)}
+	return &Table{timeout: timeout, listening: time.Now(), devices: make(map[protocol.DeviceID]*Device)}
 }
 
 // Get returns what is known of id; the zero Device with that id if nothing is.
@@ -77,7 +91,20 @@ func (t *Table) Each(f func(*Device)) {
 	}
 }
 
-func (t *Table) change(id protocol.DeviceID, f func(*Device)) {
+// IDs returns the ids of all devices, in no order.
+func (t *Table) IDs() []protocol.DeviceID {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	ids := make([]protocol.DeviceID, 0, len(t.devices))
+	for id := range t.devices {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// change has f change what is known of id, and returns the deployments that f
+// says it concerns.
+func (t *Table) change(id protocol.DeviceID, f func(*Device) bool) (concerned []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.devices[id]
@@ -85,57 +112,80 @@ func (t *Table) change(id protocol.DeviceID, f func(*Device)) {
 		d = &Device{ID: id}
 		t.devices[id] = d
 	}
-	f(d)
+	if f(d) {
+		for uid := range d.Shares {
+			concerned = append(concerned, uid)
+		}
+	}
+	return concerned
 }
 
 // SetInfo records what a device is; nil says that its key is gone.
 func (t *Table) SetInfo(id protocol.DeviceID, info *protocol.DeviceInfo) {
-	t.change(id, func(d *Device) { d.Info = info })
+	t.change(id, func(d *Device) bool { d.Info = info; return false })
 }
 
-// SetStatus records how a device is doing and returns the UIDs of the
-// deployments that this concerns.
+// SetStatus records how a device is doing, nil if its key is gone, and returns
+// the UIDs of the deployments that this concerns.
 func (t *Table) SetStatus(id protocol.DeviceID, status *protocol.DeviceStatus) (concerned []string) {
-	t.change(id, func(d *Device) {
-		d.Status = status
-		concerned = slices.Collect(maps.Keys(d.Rendered.Generations))
-	})
-	return concerned
+	return t.change(id, func(d *Device) bool { d.Status = status; return true })
 }
 
-// SetDesired records the value of a device's desired state. A revision older
-// than the one that is known is late news and ignored.
-func (t *Table) SetDesired(id protocol.DeviceID, desired Desired) (changed bool) {
-	t.change(id, func(d *Device) {
-		if desired.Revision > d.Desired.Revision {
-			d.Desired, changed = desired, true
+// SetDesired records the value of a device's desired state and returns the UIDs
+// of the deployments that this concerns. A revision older than the one that is
+// known is late news and ignored.
+func (t *Table) SetDesired(id protocol.DeviceID, desired Desired) (concerned []string) {
+	return t.change(id, func(d *Device) bool {
+		news := desired.Revision > d.Desired.Revision
+		if news {
+			d.Desired = desired
 		}
+		return news
 	})
-	return changed
 }
 
-// ForgetDesired records that a device's desired state has no value and no past,
-// as after the loss of the broker's disk.
-func (t *Table) ForgetDesired(id protocol.DeviceID) {
-	t.change(id, func(d *Device) { d.Desired = Desired{} })
+// ReplaceDesired records the values of all desired states, whatever was known
+// before. Where a revision has gone back the bucket has lost its past, and with
+// it what devices answered.
+func (t *Table) ReplaceDesired(all map[protocol.DeviceID]Desired) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range all {
+		if t.devices[id] == nil {
+			t.devices[id] = &Device{ID: id}
+		}
+	}
+	for id, d := range t.devices {
+		before, now := d.Desired, all[id]
+		d.Desired = now
+		if now.Revision > before.Revision || now.Revision == before.Revision && bytes.Equal(now.Document, before.Document) {
+			continue
+		}
+		shares := maps.Clone(d.Shares)
+		for uid, share := range shares {
+			share.Since = 0
+			shares[uid] = share
+		}
+		d.Shares = shares
+	}
 }
 
 // SetRendered records what was rendered for a device with which labels, and
 // returns the UIDs of the deployments for which that is news.
-func (t *Table) SetRendered(id protocol.DeviceID, labels map[string]string, r Rendered) (concerned []string) {
-	t.change(id, func(d *Device) {
-		for uid, generation := range r.Generations {
-			before, was := d.Rendered.Generations[uid]
-			if !was || before != generation || !maps.Equal(d.Rendered.Conflicts[uid], r.Conflicts[uid]) {
+func (t *Table) SetRendered(id protocol.DeviceID, labels map[string]string, shares Shares) (concerned []string) {
+	t.change(id, func(d *Device) bool {
+		for uid, share := range shares {
+			if before, was := d.Shares[uid]; !was || !before.equal(share) {
 				concerned = append(concerned, uid)
 			}
 		}
-		for uid := range d.Rendered.Generations {
-			if _, still := r.Generations[uid]; !still {
+		for uid := range d.Shares {
+			if _, still := shares[uid]; !still {
 				concerned = append(concerned, uid)
 			}
 		}
-		d.Labels, d.Rendered = labels, r
+		d.Labels, d.Shares = labels, shares
+		return false
 	})
 	return concerned
 }
@@ -146,7 +196,7 @@ func (t *Table) Unrendered() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, d := range t.devices {
-		if d.Info != nil && d.Rendered.Generations == nil {
+		if d.Info != nil && d.Shares == nil {
 			return true
 		}
 	}
@@ -156,11 +206,20 @@ func (t *Table) Unrendered() bool {
 // Heartbeat records that a device was heard of now, and returns whether it was
 // not taken for alive before.
 func (t *Table) Heartbeat(id protocol.DeviceID, now time.Time) (news bool) {
-	t.change(id, func(d *Device) {
+	t.change(id, func(d *Device) bool {
 		news = !d.Alive
 		d.LastSeen, d.Alive, d.Known = now, true, true
+		return false
 	})
 	return news
+}
+
+// Listening records that heartbeats can be heard from now on and could not be
+// before: that devices were not heard meanwhile says nothing about them.
+func (t *Table) Listening(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listening = now
 }
 
 // Expire returns the devices that have just turned out to be missing.
@@ -169,8 +228,8 @@ func (t *Table) Expire(now time.Time) (missing []protocol.DeviceID) {
 	defer t.mu.Unlock()
 	for id, d := range t.devices {
 		since := d.LastSeen
-		if since.IsZero() {
-			since = t.started
+		if since.Before(t.listening) {
+			since = t.listening
 		}
 		if now.Sub(since) > t.timeout && (d.Alive || !d.Known) {
 			d.Alive, d.Known = false, true

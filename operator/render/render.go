@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,7 +24,9 @@ type Source struct {
 	Ref        protocol.DeploymentRef
 	selector   labels.Selector
 	containers []protocol.Container
-	created    metav1.Time
+	// sizes are the bytes that each container takes in a document.
+	sizes   []int
+	created metav1.Time
 }
 
 // NewSource reads a deployment. The error wraps [ErrInvalidDeployment].
@@ -47,7 +50,12 @@ func NewSource(d *v1alpha1.Deployment) (*Source, error) {
 			return nil, fmt.Errorf("%w: two containers are called %q", ErrInvalidDeployment, c.Name)
 		}
 		seen[c.Name] = true
+		encoded, err := json.Marshal(c)
+		if err != nil {
+			return nil, fmt.Errorf("%w: container %q: %w", ErrInvalidDeployment, c.Name, err)
+		}
 		s.containers = append(s.containers, c)
+		s.sizes = append(s.sizes, len(encoded))
 	}
 	return s, nil
 }
@@ -84,10 +92,23 @@ type Conflict struct {
 	Loser, Winner protocol.DeploymentRef
 }
 
-// Plan is what a device should run, and what it does not because of conflicts.
+// maxDocument is the most bytes a rendered document may have: what a bucket takes
+// less what the headers of the write need.
+const maxDocument = protocol.MaxDocumentSize - 1<<10
+
+// overhead is the most bytes a document has around its containers.
+const overhead = 256
+
+// Plan is what a device should run, and what it does not.
 type Plan struct {
-	State     protocol.DesiredState
+	State protocol.DesiredState
+	// Selecting are the deployments that select the device, oldest first.
+	Selecting []protocol.DeploymentRef
 	Conflicts []Conflict
+	// TooLarge are the deployments that the device gets nothing of, because its
+	// desired state would exceed what a document may hold. As with conflicts, the
+	// older deployments keep their place.
+	TooLarge []protocol.DeploymentRef
 }
 
 // Device renders what the device with these labels should run. The order of
@@ -103,15 +124,28 @@ func Device(id protocol.DeviceID, deviceLabels map[string]string, sources []*Sou
 
 	plan := Plan{State: protocol.DesiredState{Version: protocol.Version, Device: id, Containers: []protocol.Container{}}}
 	holder := make(map[string]protocol.DeploymentRef)
+	size := overhead
 	for _, s := range matching {
-		for _, c := range s.containers {
+		plan.Selecting = append(plan.Selecting, s.Ref)
+		var fitting []protocol.Container
+		grown := size
+		for i, c := range s.containers {
 			if winner, taken := holder[c.Name]; taken {
 				plan.Conflicts = append(plan.Conflicts, Conflict{Container: c.Name, Loser: s.Ref, Winner: winner})
 				continue
 			}
-			holder[c.Name] = s.Ref
-			plan.State.Containers = append(plan.State.Containers, c)
+			fitting = append(fitting, c)
+			grown += s.sizes[i] + len(",")
 		}
+		if grown > maxDocument || len(plan.State.Containers)+len(fitting) > protocol.MaxContainers {
+			plan.TooLarge = append(plan.TooLarge, s.Ref)
+			continue
+		}
+		size = grown
+		for _, c := range fitting {
+			holder[c.Name] = s.Ref
+		}
+		plan.State.Containers = append(plan.State.Containers, fitting...)
 	}
 	slices.SortFunc(plan.State.Containers, func(a, b protocol.Container) int { return cmp.Compare(a.Name, b.Name) })
 	return plan

@@ -1,0 +1,77 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/seatrial/seatrial/operator/aggregate"
+	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/operator/fleet"
+	"github.com/seatrial/seatrial/operator/render"
+)
+
+// ready says whether the device's heartbeats arrive. What was said before stays
+// for as long as the operator cannot know better.
+func ready(known fleet.Device, before []metav1.Condition) metav1.Condition {
+	was := meta.FindStatusCondition(before, v1alpha1.DeviceReady)
+	c := metav1.Condition{Type: v1alpha1.DeviceReady}
+	switch {
+	case known.Known && known.Alive:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonHeartbeatReceived, "Heartbeats arrive."
+	case !known.Known && was != nil, known.LastSeen.IsZero() && was != nil && was.Status == metav1.ConditionFalse:
+		return *was
+	case !known.Known:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNeverSeen, "No heartbeat has arrived yet."
+	case known.LastSeen.IsZero():
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonHeartbeatMissing, "No heartbeat has arrived since the operator started."
+	default:
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonHeartbeatMissing
+		c.Message = "The last heartbeat arrived at " + known.LastSeen.UTC().Format(time.RFC3339) + "."
+	}
+	return c
+}
+
+// accepting says whether the device takes its desired state.
+func accepting(known fleet.Device) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.DeviceAccepting}
+	switch {
+	case known.Status == nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, "NoStatus", "The device has not said how it is doing."
+	case known.Status.Error != "":
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", known.Status.Error
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Accepted", "The device follows its desired state."
+	}
+	return c
+}
+
+// complete says whether all that selects the device is in its desired state.
+func complete(plan render.Plan) metav1.Condition {
+	const kinds = 5
+	c := metav1.Condition{Type: v1alpha1.DeviceComplete, Status: metav1.ConditionFalse}
+	var parts []string
+	switch {
+	case len(plan.TooLarge) > 0:
+		c.Reason = aggregate.ReasonTooLarge
+		for _, ref := range plan.TooLarge {
+			parts = append(parts, fmt.Sprintf("%s does not fit beside older deployments", ref))
+		}
+	case len(plan.Conflicts) > 0:
+		c.Reason = aggregate.ReasonNameConflict
+		for _, conflict := range plan.Conflicts {
+			parts = append(parts, fmt.Sprintf("container %q of %s is held by %s", conflict.Container, conflict.Loser, conflict.Winner))
+		}
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Complete", "Every deployment that selects the device is in its desired state."
+		return c
+	}
+	if len(parts) > kinds {
+		parts = append(parts[:kinds], fmt.Sprintf("and %d more", len(parts)-kinds))
+	}
+	c.Message = strings.Join(parts, "; ") + "."
+	return c
+}

@@ -1,0 +1,132 @@
+package controller
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+
+	"github.com/seatrial/seatrial/operator/bucket"
+	"github.com/seatrial/seatrial/operator/fleet"
+	"github.com/seatrial/seatrial/operator/render"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// plan renders what the device with these labels should run, and what each
+// deployment has of it.
+func (r *devices) plan(ctx context.Context, id protocol.DeviceID, labels map[string]string) (render.Plan, fleet.Shares, error) {
+	all, generations, err := r.sources.list(ctx)
+	if err != nil {
+		return render.Plan{}, nil, err
+	}
+	plan := render.Device(id, labels, all)
+	shares := make(fleet.Shares, len(plan.Selecting))
+	for _, ref := range plan.Selecting {
+		shares[ref.UID] = fleet.Share{Generation: generations[ref.UID]}
+	}
+	for _, c := range plan.Conflicts {
+		share := shares[c.Loser.UID]
+		if share.Conflicts == nil {
+			share.Conflicts = make(map[string]protocol.DeploymentRef)
+		}
+		share.Conflicts[c.Container] = c.Winner
+		shares[c.Loser.UID] = share
+	}
+	for _, ref := range plan.TooLarge {
+		share := shares[ref.UID]
+		share.TooLarge = true
+		shares[ref.UID] = share
+	}
+	return plan, shares, nil
+}
+
+// encode returns the document for a state; nil if it asks for nothing.
+func encode(state protocol.DesiredState) ([]byte, error) {
+	if len(state.Containers) == 0 {
+		return nil, nil
+	}
+	return state.Encode()
+}
+
+// write brings the device's key to the rendered document, if it is not that
+// already, and lets the deployments know what they have of the device: before
+// the write too, since a broker that is away must not hide what is due.
+func (r *devices) write(ctx context.Context, id protocol.DeviceID, labels map[string]string, shares fleet.Shares, document []byte) error {
+	known := r.table.Get(id)
+	now := known.Desired
+	same := bytes.Equal(document, now.Document) && (document == nil) == (now.Document == nil)
+	changed := func(string) bool { return false }
+	if !same {
+		changed = differing(now.Document, document)
+	}
+	r.events.concerns(r.table.SetRendered(id, labels, standing(shares, known, changed, 0)))
+	if same {
+		return nil
+	}
+	revision, err := r.put(ctx, id, document, now.Revision)
+	if errors.Is(err, bucket.ErrAway) {
+		// Every device comes round again when the broker is back.
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	desiredWrites.Inc()
+	slog.DebugContext(ctx, "Wrote a desired state.", "device", id, "revision", revision, "bytes", len(document))
+	r.events.concerns(r.table.SetDesired(id, fleet.Desired{Revision: revision, Document: document}))
+	r.events.concerns(r.table.SetRendered(id, labels, standing(shares, known, changed, revision)))
+	return nil
+}
+
+func (r *devices) put(ctx context.Context, id protocol.DeviceID, document []byte, last uint64) (uint64, error) {
+	if document == nil {
+		return r.store.Delete(ctx, protocol.BucketDesired, id, last)
+	}
+	return r.store.Put(ctx, protocol.BucketDesired, id, document, last)
+}
+
+// standing returns shares with the revision that each stands since: revision
+// for those that changed, and for the others what was known before.
+func standing(shares fleet.Shares, known fleet.Device, changed func(uid string) bool, revision uint64) fleet.Shares {
+	out := make(fleet.Shares, len(shares))
+	for uid, share := range shares {
+		before := known.Shares[uid].Since
+		switch {
+		case changed(uid):
+			share.Since = revision
+		case before == 0:
+			// As after a restart: it stood at the present revision at least.
+			share.Since = known.Desired.Revision
+		default:
+			share.Since = before
+		}
+		out[uid] = share
+	}
+	return out
+}
+
+// differing compares two documents by the containers of each deployment. What
+// cannot be read differs in everything.
+func differing(a, b []byte) func(uid string) bool {
+	old, errOld := containers(a)
+	young, errYoung := containers(b)
+	return func(uid string) bool {
+		return errOld != nil || errYoung != nil || !reflect.DeepEqual(old[uid], young[uid])
+	}
+}
+
+func containers(document []byte) (map[string][]protocol.Container, error) {
+	if document == nil {
+		return nil, nil
+	}
+	state, err := protocol.DecodeDesiredState(document)
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[string][]protocol.Container)
+	for _, c := range state.Containers {
+		of[c.Deployment.UID] = append(of[c.Deployment.UID], c)
+	}
+	return of, nil
+}
