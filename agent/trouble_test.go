@@ -1,0 +1,386 @@
+package agent_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seatrial/seatrial/agent/internal/podmantest"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+func TestEveryConnectionHasAFreshToken(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	var seen []string
+	for range 4 {
+		reply := f.command(protocol.VerbPing)
+		if slices.Contains(seen, reply.TokenID) {
+			t.Fatalf("token %s was used again, after %v", reply.TokenID, seen)
+		}
+		seen = append(seen, reply.TokenID)
+		f.broker.Kill()
+		f.broker.Start()
+	}
+	minted := f.issuer.Minted()
+	for _, token := range seen {
+		if !slices.Contains(minted, token) {
+			t.Errorf("token %s is not one that the issuer made: %v", token, minted)
+		}
+	}
+}
+
+func TestComesBackWhenTheIssuerDoes(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	revision := f.put(container("web"))
+	f.awaitStatus(revision, running("web"))
+	for name, mood := range map[string]func(w http.ResponseWriter) bool{
+		"older server":  func(w http.ResponseWriter) bool { return answer(w, 500, `{"error":"server_error"}`) },
+		"newer server":  func(w http.ResponseWriter) bool { return answer(w, 400, `{"error":"invalid_client"}`) },
+		"proxy":         func(w http.ResponseWriter) bool { return answer(w, 502, `<html>bad gateway</html>`) },
+		"opaque tokens": func(w http.ResponseWriter) bool { return answer(w, 200, `{"access_token":"opaque"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan struct{}, 100)
+			f.issuer.Fail(func(w http.ResponseWriter) bool {
+				select {
+				case asked <- struct{}{}:
+				default:
+				}
+				return mood(w)
+			})
+			f.broker.Kill()
+			f.broker.Start()
+			for range 3 {
+				<-asked
+			}
+			// What runs is mended meanwhile.
+			f.podman.Exec(t, "rm", "--force", "--time", "0", "web")
+			f.eventually("the container is back", func() error {
+				if names := f.names(); !slices.Equal(names, []string{"web"}) {
+					return fmt.Errorf("containers %v", names)
+				}
+				return nil
+			})
+			f.issuer.Fail(nil)
+			f.command(protocol.VerbPing)
+		})
+	}
+}
+
+func answer(w http.ResponseWriter, status int, body string) bool {
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body))
+	return true
+}
+
+func TestComesBackAfterRefusals(t *testing.T) {
+	f := newFleet(t)
+	f.broker.Refuse(device, true)
+	f.startAgent()
+	f.eventually("refusals", func() error {
+		if n := len(f.issuer.Minted()); n < 3 {
+			return fmt.Errorf("%d tokens were tried", n)
+		}
+		return nil
+	})
+	f.broker.Refuse(device, false)
+	f.command(protocol.VerbPing)
+}
+
+func TestAppliesTheKeptStateWithoutABroker(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	f.awaitStatus(f.put(container("web")), running("web"))
+	f.stopAgent()
+	f.broker.Kill()
+	f.issuer.Fail(func(w http.ResponseWriter) bool { return answer(w, 503, "") })
+	if info, err := os.Stat(filepath.Join(f.state, "desired.json")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the kept state: %v, %v, want mode 0600", info, err)
+	}
+	f.podman.Exec(t, "rm", "--force", "--time", "0", "web")
+	f.startAgent()
+	f.eventually("the container is back", func() error {
+		if got := f.podman.Exec(t, "ps", "--format", "{{.Names}}"); got != "web" {
+			return fmt.Errorf("%q runs", got)
+		}
+		return nil
+	})
+}
+
+func TestCorruptKeptStateIsPutAside(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	revision := f.put(container("web"))
+	f.awaitStatus(revision, running("web"))
+	id := f.id("web")
+	f.stopAgent()
+	path := filepath.Join(f.state, "desired.json")
+	if err := os.WriteFile(path, []byte(`{"revision":1,"document":{"ver`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.startAgent()
+	f.awaitStatus(revision, running("web"))
+	if reply := f.command(protocol.VerbReconcile); reply.Revision != revision || f.id("web") != id {
+		t.Errorf("revision %d, id %s, want %d and %s", reply.Revision, f.id("web"), revision, id)
+	}
+	if _, err := os.Stat(path + ".corrupt"); err != nil {
+		t.Errorf("the corrupt file is gone: %v", err)
+	}
+	if !strings.Contains(f.log.String(), "put aside") {
+		t.Error("the log does not say so")
+	}
+}
+
+func TestBadDocumentChangesNothing(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	good := f.put(container("web"))
+	f.awaitStatus(good, running("web"))
+	id := f.id("web")
+	for name, document := range map[string]string{
+		"garbage":        "garbage",
+		"unknown field":  `{"version":1,"device":"device-1","containers":[],"surprise":1}`,
+		"other version":  `{"version":2,"device":"device-1","containers":[]}`,
+		"another device": `{"version":1,"device":"device-2","containers":[]}`,
+		"hostile name":   `{"version":1,"device":"device-1","containers":[{"name":"../x"}]}`,
+		"data after it":  `{"version":1,"device":"device-1","containers":[]}{}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			status := f.awaitStatus(f.broker.PutRaw(device, []byte(document), nil), running("web"))
+			if status.Error == "" {
+				t.Error("the status does not say what is wrong")
+			}
+			reply := f.command(protocol.VerbReconcile)
+			if reply.Revision != good || len(reply.Changed) != 0 || f.id("web") != id {
+				t.Errorf("something changed: %+v, id %s, was %s", reply, f.id("web"), id)
+			}
+		})
+	}
+	status := f.awaitStatus(f.put(container("web")), running("web"))
+	if status.Error != "" || f.id("web") != id {
+		t.Errorf("after a good document: error %q, id %s, was %s", status.Error, f.id("web"), id)
+	}
+}
+
+func TestOneContainersTroubleIsNoOthers(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	f.podman.Exec(t, "create", "--name", "taken", image)
+	taken := f.id("taken")
+	stuck := func(c *protocol.Container) { c.Image = podmantest.StuckRegistry + "/stuck:1" }
+	containers := []protocol.Container{
+		container("stuck-1", stuck), container("stuck-2", stuck), container("stuck-3", stuck),
+		container("stuck-4", stuck), container("stuck-5", stuck),
+		container("missing", func(c *protocol.Container) { c.Image = "localhost/missing:1" }),
+		container("taken"),
+		container("no-path", func(c *protocol.Container) {
+			c.Volumes = []protocol.Volume{{HostPath: "/does/not/exist", MountPath: "/data"}}
+		}),
+		container("no-program", func(c *protocol.Container) { c.Command = []string{"/no/such/program"} }),
+		container("web"), container("other"),
+	}
+	phases := map[string]protocol.ContainerPhase{
+		"missing": protocol.ContainerFailed, "taken": protocol.ContainerFailed,
+		"no-path": protocol.ContainerFailed, "no-program": protocol.ContainerFailed,
+		"web": protocol.ContainerRunning, "other": protocol.ContainerRunning,
+	}
+	for i := range 5 {
+		phases[fmt.Sprintf("stuck-%d", i+1)] = protocol.ContainerPending
+	}
+	status := f.awaitStatus(f.put(containers...), phases)
+	for name, reason := range map[string]string{
+		"stuck-1": "Pulling", "missing": "ImageMissing", "taken": "NameTaken", "no-path": "CreateFailed", "no-program": "StartFailed",
+	} {
+		if got := of(status, name); got.Reason != reason || reason != "Pulling" && got.Message == "" {
+			t.Errorf("%s: reason %q, message %q, want reason %s and a message", name, got.Reason, got.Message, reason)
+		}
+	}
+	if got := f.id("taken"); got != taken {
+		t.Errorf("a foreign container was touched: id %s, was %s", got, taken)
+	}
+	// What was wrong is tried again by itself.
+	f.podman.Load(t, "localhost/missing:1", v1.Config{Entrypoint: []string{podmantest.Workload}})
+	f.podman.Exec(t, "rm", "taken")
+	phases["missing"], phases["taken"] = protocol.ContainerRunning, protocol.ContainerRunning
+	f.awaitStatus(status.Revision, phases)
+}
+
+func TestReplacementThatCannotBeMadeLeavesTheOldOneRunning(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	f.awaitStatus(f.put(container("web")), running("web"))
+	id := f.id("web")
+	for name, change := range map[string]func(*protocol.Container){
+		"no such path": func(c *protocol.Container) {
+			c.Volumes = []protocol.Volume{{HostPath: "/does/not/exist", MountPath: "/data"}}
+		},
+		"no such image": func(c *protocol.Container) { c.Image = "localhost/missing:1" },
+		"stuck image":   func(c *protocol.Container) { c.Image = podmantest.StuckRegistry + "/stuck:1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			revision := f.put(container("web", change))
+			f.eventually("status", func() error {
+				status, err := f.status()
+				if err != nil {
+					return err
+				}
+				if web := of(status, "web"); status.Revision != revision || web.Phase.Done() || web.Reason == "Accepted" || web.ContainerID != id {
+					return fmt.Errorf("it is %+v", status)
+				}
+				return nil
+			})
+			if got := f.podman.Exec(t, "ps", "--no-trunc", "--format", "{{.ID}}"); got != id {
+				t.Errorf("%s runs, want %s", got, id)
+			}
+		})
+	}
+	f.awaitStatus(f.put(container("web")), running("web"))
+	if got := f.id("web"); got != id {
+		t.Errorf("the id is %s, was %s", got, id)
+	}
+}
+
+func TestSaysHowContainersEnd(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	with := func(policy protocol.RestartPolicy, args ...string) func(*protocol.Container) {
+		return func(c *protocol.Container) { c.RestartPolicy, c.Args = policy, args }
+	}
+	status := f.awaitStatus(f.put(
+		container("completed", with(protocol.RestartNever, "true")),
+		container("failed", with(protocol.RestartNever, "exit", "3")),
+		container("done", with(protocol.RestartOnFailure, "true")),
+		container("crashing", with(protocol.RestartOnFailure, "exit", "1")),
+		container("looping", with(protocol.RestartAlways, "true")),
+	), map[string]protocol.ContainerPhase{
+		"completed": protocol.ContainerCompleted, "failed": protocol.ContainerFailed, "done": protocol.ContainerCompleted,
+		"crashing": protocol.ContainerPending, "looping": protocol.ContainerPending,
+	})
+	if got := of(status, "failed"); got.Reason != "Exited" || got.ExitCode != 3 {
+		t.Errorf("failed: %+v, want Exited with 3", got)
+	}
+	if got := of(status, "crashing"); got.Reason != "Restarting" {
+		t.Errorf("crashing: %+v, want Restarting", got)
+	}
+}
+
+func TestRunsAgainAfterAPowerCut(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	policy := func(p protocol.RestartPolicy, args ...string) func(*protocol.Container) {
+		return func(c *protocol.Container) { c.RestartPolicy, c.Args = p, args }
+	}
+	revision := f.put(
+		container("always"), container("on-failure", policy(protocol.RestartOnFailure)), container("never", policy(protocol.RestartNever)),
+		container("completed", policy(protocol.RestartNever, "true")),
+	)
+	phases := running("always", "on-failure", "never")
+	phases["completed"] = protocol.ContainerCompleted
+	f.awaitStatus(revision, phases)
+	ids := map[string]string{}
+	for name := range phases {
+		ids[name] = f.id(name)
+	}
+	f.podman.PowerCut()
+	f.stopAgent()
+	f.podman.PowerOn()
+	f.startAgent()
+	phases["never"] = protocol.ContainerFailed
+	status := f.awaitStatus(revision, phases)
+	if got := of(status, "never"); got.Reason != "Interrupted" {
+		t.Errorf("never: %+v, want Interrupted", got)
+	}
+	for name, id := range ids {
+		if got := f.id(name); got != id {
+			t.Errorf("%s has id %s, had %s", name, got, id)
+		}
+	}
+}
+
+func TestWaitsForPodman(t *testing.T) {
+	f := newFleet(t)
+	f.podman.PowerCut()
+	f.startAgent()
+	revision := f.put(container("web"))
+	f.eventually("status", func() error {
+		status, err := f.status()
+		if err != nil {
+			return err
+		}
+		if web := of(status, "web"); web.Reason != "EngineUnavailable" || web.Phase != protocol.ContainerPending {
+			return fmt.Errorf("it is %+v", web)
+		}
+		return nil
+	})
+	f.podman.PowerOn()
+	f.awaitStatus(revision, running("web"))
+}
+
+func TestForgedCommandsAreNotAnswered(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	f.command(protocol.VerbPing)
+	admin := f.broker.Admin("admin-1")
+	all, err := admin.SubscribeSync(protocol.AllDevices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := admin.SubscribeSync(protocol.AdminInboxPrefix("admin-1") + ".>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := []byte(`{"version":1}`)
+	for _, forged := range []struct {
+		reply string
+		data  []byte
+	}{
+		{"", good},
+		// What a device may publish on, so that the broker would let it through.
+		{protocol.HeartbeatSubject(device), good},
+		{protocol.BucketStatus.Subject(device), good},
+		{"_INBOX_ADMINISTRATOR.x", good},
+		{protocol.AdminInboxPrefix("admin-1") + ".bad.1", []byte(`{"version":2}`)},
+		{protocol.AdminInboxPrefix("admin-1") + ".bad.2", []byte(`{"version":1,"more":1}`)},
+		{protocol.AdminInboxPrefix("admin-1") + ".bad.3", nil},
+	} {
+		msg := &nats.Msg{Subject: protocol.CommandSubject(device, protocol.VerbPing), Reply: forged.reply, Data: forged.data}
+		if err := admin.PublishMsg(msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unknown := protocol.CommandSubject(device, "explode")
+	if err := admin.PublishRequest(unknown, protocol.AdminInboxPrefix("admin-1")+".end", good); err != nil {
+		t.Fatal(err)
+	}
+	// Answers come in the order of the commands, so this is the first.
+	msg, err := inbox.NextMsg(deadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reply, err := protocol.DecodeCommandReply(msg.Data)
+	if err != nil || !strings.HasSuffix(msg.Subject, ".end") || reply.Error == "" || reply.Verb != "explode" {
+		t.Errorf("first answer on %s: %+v (%v), want an error about explode", msg.Subject, reply, err)
+	}
+	for {
+		msg, err := all.NextMsg(100 * time.Millisecond)
+		if err != nil {
+			break
+		}
+		if msg.Subject != protocol.HeartbeatSubject(device) {
+			continue
+		}
+		if _, err := protocol.DecodeHeartbeat(msg.Data); err != nil {
+			t.Errorf("a forged command was answered on %s: %s", msg.Subject, msg.Data)
+		}
+	}
+}
