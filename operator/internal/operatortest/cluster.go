@@ -60,3 +60,19 @@ func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
+
+// writeKubeconfig writes the administrator's kubeconfig.
+func (c *Cluster) writeKubeconfig(file string) error {
+	user, err := c.Environment.AddUser(envtest.User{Name: "operator", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return fmt.Errorf("make a user for the operator: %w", err)
+	}
+	kubeconfig, err := user.KubeConfig()
+	if err != nil {
+		return fmt.Errorf("make the operator's kubeconfig: %w", err)
+	}
+	if err := os.WriteFile(file, kubeconfig, 0o600); err != nil {
+		return fmt.Errorf("write the operator's kubeconfig: %w", err)
+	}
+	return nil
+}
