@@ -2,6 +2,7 @@ package callout_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -215,5 +216,17 @@ func TestNothingElseCrossesIntoState(t *testing.T) {
 	}
 	if msg := next(t, all); msg.Subject != protocol.HeartbeatSubject(deviceA) {
 		t.Errorf("%s crossed", msg.Subject)
+	}
+}
+
+// The largest document that may be encoded fits into a bucket, and no larger one.
+func TestLargestDocument(t *testing.T) {
+	s := newStage(t)
+	b := s.device(t, deviceB)
+	for bytes, fits := range map[int]bool{protocol.MaxDocumentSize: true, protocol.MaxDocumentSize + 1: false} {
+		answer := b.ask(t, protocol.BucketStatus.Subject(deviceB), make([]byte, bytes))
+		if took := !strings.Contains(string(answer.Data), `"error"`); took != fits {
+			t.Errorf("%d bytes: %s", bytes, answer.Data)
+		}
 	}
 }

@@ -76,6 +76,9 @@ func (a *Authority) open(msg *nats.Msg) (*jwt.AuthorizationRequestClaims, error)
 		return nil, refusal.New(refusal.BadRequest, "the server encrypts its requests, but no curve key is configured here")
 	case a.curve != nil && sender == "":
 		return nil, refusal.New(refusal.BadRequest, "the server does not encrypt its requests, but a curve key is configured here")
+	case a.curve != nil && !nkeys.IsValidPublicCurveKey(sender):
+		// nkeys panics at some that are not.
+		return nil, refusal.New(refusal.BadRequest, "the request is encrypted with no curve key")
 	case a.curve != nil:
 		var err error
 		if data, err = a.curve.Open(data, sender); err != nil {

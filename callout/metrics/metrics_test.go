@@ -1,0 +1,64 @@
+package metrics_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seatrial/seatrial/callout/audit"
+	"github.com/seatrial/seatrial/callout/metrics"
+	"github.com/seatrial/seatrial/callout/refusal"
+)
+
+func page(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func has(t *testing.T, page string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains(page, "\n"+line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	m := metrics.New()
+	connected, fetched := false, time.Time{}
+	m.Watch(metrics.Sources{Queued: func() int { return 3 }, Connected: func() bool { return connected }, KeysFetched: func() time.Time { return fetched }})
+	has(t, page(t, m),
+		`fleet_callout_decisions_total{reason="",result="admitted"} 0`,
+		`fleet_callout_decisions_total{reason="stale",result="dropped"} 0`,
+		`fleet_callout_keys_fetches_total{result="error"} 0`,
+		`fleet_callout_queue_depth 3`, `fleet_callout_broker_connected 0`, `fleet_callout_keys_age_seconds -1`,
+	)
+	m.Decided(&audit.Record{Result: audit.Admitted, Latency: time.Millisecond})
+	m.Decided(&audit.Record{Result: audit.Refused, Reason: refusal.Expired, Latency: time.Second})
+	m.Decided(&audit.Record{Result: audit.Dropped, Reason: refusal.Shed})
+	m.Fetched(nil)
+	m.Fetched(errors.New("x"))
+	connected, fetched = true, time.Now()
+	got := page(t, m)
+	has(t, got,
+		`fleet_callout_decisions_total{reason="",result="admitted"} 1`,
+		`fleet_callout_decisions_total{reason="expired",result="refused"} 1`,
+		`fleet_callout_decisions_total{reason="shed",result="dropped"} 1`,
+		`fleet_callout_decision_seconds_count{result="dropped"} 0`,
+		`fleet_callout_decision_seconds_bucket{result="admitted",le="0.001"} 1`,
+		`fleet_callout_keys_fetches_total{result="ok"} 1`, `fleet_callout_keys_fetches_total{result="error"} 1`,
+		`fleet_callout_broker_connected 1`,
+	)
+	if strings.Contains(got, "keys_age_seconds -1") {
+		t.Error("the keys have no age")
+	}
+}
