@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/seatrial/seatrial/fixtures/device"
+)
+
+// interrupted is the exit code of a command that a signal ended, by the shells'
+// convention of 128 and the number of SIGINT.
+const interrupted = 130
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks to stop cleanly; a second one is not held back.
+	context.AfterFunc(ctx, stop)
+	err := newRoot(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	code := exitCode(ctx, err)
+	switch {
+	case code == interrupted:
+		fmt.Fprintln(os.Stderr, "seatrial: interrupted; what is up stays, the same command goes on from here, `seatrial down` removes it")
+	case err != nil && !errors.Is(err, errSaid):
+		fmt.Fprintln(os.Stderr, "seatrial:", err)
+	}
+	os.Exit(code)
+}
+
+// errSaid is returned by commands that have said what is wrong themselves.
+var errSaid = errors.New("the command has failed")
+
+// exitCode is 0 for success, that of a command that was run on a device, 130
+// after a signal, and 1 for all else.
+func exitCode(ctx context.Context, err error) int {
+	var exit *device.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil:
+		return interrupted
+	case errors.As(err, &exit) && exit.Code > 0:
+		return exit.Code
+	}
+	return 1
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seatrial/seatrial/fixtures/device"
+	"github.com/seatrial/seatrial/fixtures/device/probe"
+	"github.com/seatrial/seatrial/framework/environment"
+)
+
+func TestExitCodes(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, row := range []struct {
+		name string
+		ctx  context.Context
+		err  error
+		want int
+	}{
+		{"success", t.Context(), nil, 0},
+		{"success, as a signal came", ended, nil, 0},
+		{"failure", t.Context(), errors.New("x"), 1},
+		{"a signal", ended, context.Canceled, 130},
+		{"a command on a device", t.Context(), &device.ExitError{Code: 3}, 3},
+		{"a command on a device that a signal ended", t.Context(), &device.ExitError{Code: -1}, 1},
+	} {
+		if got := exitCode(row.ctx, row.err); got != row.want {
+			t.Errorf("%s: got %d, want %d", row.name, got, row.want)
+		}
+	}
+}
+
+// run runs the command line in a state folder of its own.
+func run(t *testing.T, args ...string) (out, said string, err error) {
+	t.Helper()
+	t.Setenv(environment.StateVariable, filepath.Join(t.TempDir(), "s"))
+	var stdout, stderr bytes.Buffer
+	root := newRoot(&stdout, &stderr)
+	root.SetArgs(args)
+	err = root.ExecuteContext(t.Context())
+	return stdout.String(), stderr.String(), err
+}
+
+func TestCommandsSayWhatIsWrong(t *testing.T) {
+	for _, row := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"status", "--profile", "moon"}, []string{"moon", "embedded"}},
+		{[]string{"up", "--environment", "Not/A/Name"}, []string{"Not/A/Name"}},
+		{[]string{"exec", "device-1"}, []string{"at least 2"}},
+		{[]string{"exec", "device-1", "--", "true"}, []string{"embedded", "seatrial up"}},
+		{[]string{"logs"}, []string{"embedded", "seatrial up"}},
+		{[]string{"test", "extra"}, []string{"extra"}},
+	} {
+		_, _, err := run(t, row.args...)
+		if err == nil {
+			t.Errorf("%v: no error", row.args)
+			continue
+		}
+		for _, want := range row.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: %q does not name %q", row.args, err, want)
+			}
+		}
+	}
+}
+
+func TestStatusOfNothing(t *testing.T) {
+	out, _, err := run(t, "status", "--environment", "nowhere")
+	if err != nil || !strings.Contains(out, "nowhere: nothing is up") {
+		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+func TestDiagnosisFailsForWhatIsMissing(t *testing.T) {
+	ok := probe.Finding{What: "a", Verdict: probe.OK, Detail: "fine"}
+	limited := probe.Finding{What: "b", Verdict: probe.Limited, Detail: "so so"}
+	missing := probe.Finding{What: "c", Verdict: probe.Missing, Detail: "gone", Remedy: "get it"}
+	for _, row := range []struct {
+		findings []probe.Finding
+		want     error
+	}{{[]probe.Finding{ok, limited}, nil}, {[]probe.Finding{ok, missing}, errSaid}} {
+		var out, said bytes.Buffer
+		a := &app{out: &out, err: &said}
+		if err := a.diagnose(row.findings); !errors.Is(err, row.want) {
+			t.Errorf("got %v, want %v", err, row.want)
+		}
+		for _, f := range row.findings {
+			if !strings.Contains(out.String(), f.Detail) || !strings.Contains(out.String(), f.Remedy) {
+				t.Errorf("%q does not show %+v", out.String(), f)
+			}
+		}
+	}
+}
+
+func TestLogFiles(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := logFiles(dir, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{"broker.log", "broker.log.1", "callout.log"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := logFiles(dir, nil)
+	if want := []string{filepath.Join(dir, "broker.log"), filepath.Join(dir, "callout.log")}; err != nil || !slices.Equal(all, want) {
+		t.Errorf("got %v, %v", all, err)
+	}
+	one, err := logFiles(dir, []string{"callout"})
+	if err != nil || !slices.Equal(one, all[1:]) {
+		t.Errorf("got %v, %v", one, err)
+	}
+	if _, err := logFiles(dir, []string{"../broker"}); err == nil || !strings.Contains(err.Error(), "broker, callout") {
+		t.Errorf("got %v", err)
+	}
+}

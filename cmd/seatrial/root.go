@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seatrial/seatrial/framework/progress"
+	"github.com/seatrial/seatrial/framework/stage"
+	"github.com/seatrial/seatrial/suites/profile"
+)
+
+// app is what all commands share.
+type app struct {
+	setup    profile.Setup
+	out, err io.Writer
+}
+
+func newRoot(out, err io.Writer) *cobra.Command {
+	a := &app{out: out, err: err}
+	root := &cobra.Command{
+		Use:   "seatrial",
+		Short: "Rehearse a fleet on this machine",
+		Long: "Seatrial brings up Kubernetes, an identity provider, NATS and devices with podman on this machine,\n" +
+			"runs the real operator, agent and callout on them, and says whether the promise holds: no device is\n" +
+			"ever lost, and nothing lands where it should not.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(out)
+	root.SetErr(err)
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.setup.Profile, "profile", "", "how the stack is brought up (default $"+profile.Variable+", else "+profile.Embedded+")")
+	flags.StringVar(&a.setup.Environment, "environment", "", "where its state is kept (default $"+profile.EnvironmentVariable+", else the profile's name)")
+	root.AddCommand(
+		a.up(), a.down(), a.status(), a.plan(), a.test(), a.doctor(),
+		a.exec(), a.logs(), a.assets(), a.kubectl(), a.version(),
+	)
+	return root
+}
+
+// open takes the environment and shows on standard error what happens in it.
+// The returned function gives the environment back.
+func (a *app) open(ctx context.Context, observers ...stage.Observer) (*profile.Harness, func(), error) {
+	shown := progress.New(a.err)
+	setup := a.setup
+	setup.Observer = append(stage.Observers{shown}, observers...)
+	h, err := profile.Open(ctx, setup)
+	if err != nil {
+		_ = shown.Close() // nothing was shown yet
+		return nil, nil, err
+	}
+	// Lines of the log go above the live ones, and hold no secret.
+	clean := h.Artifacts.Redactor().Writer(shown)
+	before := a.log(clean)
+	return h, func() {
+		slog.SetDefault(before)
+		_ = clean.Close() // flushes what is held back; there is nowhere to say more
+		_ = shown.Close()
+		_ = h.Close() // the process ends here, and the lock with it
+	}, nil
+}
+
+// log sends log lines to out, and returns where they went before.
+func (a *app) log(out io.Writer) *slog.Logger {
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	return before
+}

@@ -1,0 +1,120 @@
+package profile
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/seatrial/seatrial/fixtures/binary"
+	"github.com/seatrial/seatrial/fixtures/broker"
+	"github.com/seatrial/seatrial/fixtures/cluster"
+	"github.com/seatrial/seatrial/fixtures/device"
+	"github.com/seatrial/seatrial/fixtures/identity"
+	"github.com/seatrial/seatrial/fixtures/image"
+	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/framework/stage"
+	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Programs that the checkout's commands are built to.
+const (
+	sampleProgram  = "sample"
+	issuerProgram  = "seatrial-issuer"
+	sandboxProgram = "seatrial-sandbox"
+	agentProgram   = "fleet-agent"
+)
+
+// heartbeat is how often agents of a rehearsal say that they are alive: more
+// often than in the field, so that nobody waits for it.
+const heartbeat = "1s"
+
+// Intervals are the defaults of the intervals that the stages wait for.
+func Intervals() []interval.Defaults {
+	return []interval.Defaults{
+		binary.Intervals(), broker.Intervals(), cluster.Intervals(), device.Intervals(), identity.Intervals(),
+	}
+}
+
+// embedded is everything as a process of this machine. Stages stand after those
+// they need.
+func embedded(options Options) ([]stage.Stage, error) {
+	kinds, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	devices, err := device.NewLocals(
+		device.Settings{Count: options.Devices, Intervals: device.AgentIntervals{Heartbeat: heartbeat}},
+		device.Parts{
+			Sandbox:  binary.Path(sandboxProgram),
+			Agent:    binary.Path(agentProgram),
+			Identity: agentIdentity,
+			Broker:   brokerURL,
+		})
+	if err != nil {
+		return nil, fmt.Errorf("profile %s: %w", Embedded, err)
+	}
+	var ids []protocol.DeviceID
+	for _, id := range devices.IDs() {
+		ids = append(ids, protocol.DeviceID(id))
+	}
+	programs := binary.New(options.Checkout)
+	kubernetes := cluster.Processes{
+		Source: cluster.Source{Checkout: options.Checkout},
+		Scheme: kinds,
+		Dump:   []schema.GroupVersionKind{fleet.GroupVersion.WithKind("Device"), fleet.GroupVersion.WithKind("Deployment")},
+	}
+	definitions := os.DirFS(filepath.Join(options.Checkout, "operator", "config", "crd"))
+	server := broker.Server{Binary: binary.Path(binary.NATSServer), Encrypt: true}
+	issuer := identity.StandIn{Binary: binary.Path(issuerProgram)}
+	return []stage.Stage{
+		programs.Stage(),
+		kubernetes.Assets(),
+		kubernetes.Stage(),
+		cluster.CRDs(definitions),
+		programs.Using(server.Stage(), binary.NATSServer),
+		broker.Buckets(),
+		programs.Using(issuer.Stage(), issuerProgram),
+		identity.Stage(identity.Config{Devices: ids, AccessTokenLifetime: identity.DefaultAccessTokenLifetime}),
+		programs.Using(image.New(binary.Path(sampleProgram)), sampleProgram),
+		programs.Using(devices.Devices(), sandboxProgram),
+		programs.Using(devices.Agents(), agentProgram),
+	}, nil
+}
+
+// newScheme is Kubernetes' own kinds and the fleet's.
+func newScheme() (*runtime.Scheme, error) {
+	kinds := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, fleet.AddToScheme} {
+		if err := add(kinds); err != nil {
+			return nil, fmt.Errorf("register kinds: %w", err)
+		}
+	}
+	return kinds, nil
+}
+
+// agentIdentity is what a device's agent gets tokens with.
+func agentIdentity(ctx context.Context, id string) (device.Identity, error) {
+	known, err := identity.From(ctx)
+	if err != nil {
+		return device.Identity{}, err //nolint:wrapcheck // says what is missing
+	}
+	return device.Identity{
+		Issuer:  known.Issuer,
+		Project: known.ProjectID,
+		KeyFile: known.KeyFile(protocol.DeviceID(id)),
+	}, nil
+}
+
+func brokerURL(ctx context.Context) (string, error) {
+	b, err := broker.From(ctx)
+	if err != nil {
+		return "", err //nolint:wrapcheck // says what is missing
+	}
+	return b.URL(), nil
+}

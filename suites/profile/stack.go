@@ -1,0 +1,138 @@
+package profile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/seatrial/seatrial/fixtures/broker"
+	"github.com/seatrial/seatrial/fixtures/cluster"
+	"github.com/seatrial/seatrial/fixtures/device"
+	"github.com/seatrial/seatrial/fixtures/identity"
+	"github.com/seatrial/seatrial/fixtures/image"
+	"github.com/seatrial/seatrial/framework/artifact"
+	"github.com/seatrial/seatrial/framework/environment"
+	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/wire"
+)
+
+// Stack is what specs see of what is up, whatever profile made it.
+type Stack struct {
+	// Profile is the name of the profile.
+	Profile string
+	// Environment holds the stack's state.
+	Environment *environment.Environment
+	// Intervals are the times that are waited.
+	Intervals *interval.Set
+	// Client reads and writes the cluster's resources, the fleet's among them.
+	Client client.Client
+	// Cluster, Identity and Broker are the parts.
+	Cluster  *cluster.Cluster
+	Identity *identity.Identity
+	Broker   *broker.Broker
+	// Devices are the devices in the order of their numbers.
+	Devices []device.Device
+	// Image is the reference of the sample image, which every device holds.
+	Image string
+
+	artifacts *artifact.Registry
+}
+
+// Context returns ctx with what fixtures look for in it.
+func (s *Stack) Context(ctx context.Context) context.Context {
+	ctx = environment.NewContext(ctx, s.Environment)
+	ctx = interval.NewContext(ctx, s.Intervals)
+	return artifact.NewContext(ctx, s.artifacts)
+}
+
+// Token gets a fresh access token with the device's key file.
+func (s *Stack) Token(ctx context.Context, id protocol.DeviceID) (string, error) {
+	token, err := s.Identity.Token(ctx, s.Identity.KeyFile(id))
+	if err != nil {
+		return "", fmt.Errorf("token of device %s: %w", id, err)
+	}
+	return token.AccessToken, nil
+}
+
+// Dial connects to the broker as whoever bears the token.
+func (s *Stack) Dial(ctx context.Context, who wire.Bearer) (*wire.Client, error) {
+	return wire.Dial(ctx, s.Broker.URL(), who) //nolint:wrapcheck // says who and where
+}
+
+// As connects to the broker as a device, with a fresh token.
+func (s *Stack) As(ctx context.Context, id protocol.DeviceID) (*wire.Client, error) {
+	token, err := s.Token(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.Dial(ctx, wire.Device(id, token))
+}
+
+// Admin connects to the broker as the fleet's admin, with a fresh token.
+func (s *Stack) Admin(ctx context.Context) (*wire.Client, error) {
+	token, err := s.Identity.Token(ctx, s.Identity.AdminKeyFile())
+	if err != nil {
+		return nil, fmt.Errorf("token of the admin: %w", err)
+	}
+	return s.Dial(ctx, wire.Admin(s.Identity.Admin, token.AccessToken))
+}
+
+// Admissions are the callout's decisions so far, as it wrote them down.
+func (s *Stack) Admissions(context.Context) ([]wire.Admission, error) {
+	log, err := os.Open(s.Environment.Dir("logs", "callout.log"))
+	if err != nil {
+		return nil, fmt.Errorf("read the callout's log: %w", err)
+	}
+	defer log.Close()
+	return wire.Admissions(log)
+}
+
+// Describe writes where everything is, for people.
+func (s *Stack) Describe(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(table, "kubernetes\t%s\n", s.Cluster.Kubeconfig)
+	fmt.Fprintf(table, "issuer\t%s\n", s.Identity.Issuer)
+	fmt.Fprintf(table, "broker\t%s\tmonitor %s\n", s.Broker.URL(), s.Broker.MonitorURL())
+	for _, d := range s.Devices {
+		fmt.Fprintf(table, "%s\t%v\n", d.ID(), d.Labels())
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("describe the stack: %w", err)
+	}
+	return nil
+}
+
+// From returns the stack whose handles ctx carries. A part that is missing is an
+// error that says which.
+func From(ctx context.Context) (*Stack, error) {
+	s := &Stack{Intervals: interval.From(ctx), artifacts: artifact.From(ctx)}
+	var err error
+	if s.Environment, err = environment.From(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if s.Cluster, err = cluster.From(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if s.Identity, err = identity.From(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if s.Broker, err = broker.From(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	devices, err := device.From(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	s.Devices = devices.Devices
+	sample, err := image.From(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	s.Image, s.Client = sample.Reference, s.Cluster.Client
+	return s, nil
+}

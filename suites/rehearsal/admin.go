@@ -1,0 +1,81 @@
+package rehearsal
+
+import (
+	"context"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/wire"
+)
+
+// AdminReads shows that an admin's token reads the heartbeats and documents of
+// every device, and that it is the token that makes the difference: a device's
+// own is refused the same subjects.
+func AdminReads(ctx context.Context, in Input) {
+	ctx = in.Stack.Context(ctx)
+	admin := in.admin(ctx)
+	// A device that never ran anything has no status to read.
+	in.settled(ctx, in.deploy(ctx, "read", everyone(), in.container("read")))
+	for _, d := range in.Stack.Devices {
+		By("reading everything of " + d.ID() + " as admin")
+		subject := protocol.HeartbeatSubject(id(d))
+		in.hears(ctx, admin, subject)
+		info, _, err := admin.Info(ctx, id(d))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(info.Device).To(Equal(id(d)))
+		Expect(info.Labels).To(Equal(d.Labels()))
+		status, _, err := admin.Status(ctx, id(d))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(status.Device).To(Equal(id(d)))
+		Expect(admin.Refusals()).To(BeEmpty())
+
+		for _, other := range in.Stack.Devices {
+			if other.ID() == d.ID() {
+				continue
+			}
+			By("reading the same with the token of " + other.ID())
+			asDevice := in.as(ctx, id(other))
+			in.refusesSubscribe(ctx, asDevice, subject)
+			in.refusesPublish(ctx, asDevice, protocol.BucketInfo.DirectGet(id(d)), "")
+			in.refusesPublish(ctx, asDevice, protocol.BucketStatus.DirectGet(id(d)), "")
+			asDevice.Close()
+		}
+	}
+}
+
+// hears asserts that a heartbeat arrives on the subject.
+func (in Input) hears(ctx context.Context, client *wire.Client, subject string) {
+	GinkgoHelper()
+	ctx, cancel := in.within(ctx, IntervalHeartbeat)
+	defer cancel()
+	beats, err := client.Heartbeats(ctx, subject)
+	Expect(err).NotTo(HaveOccurred())
+	defer beats.Close() //nolint:errcheck // the connection ends with the spec
+	_, err = beats.Next(ctx)
+	Expect(err).NotTo(HaveOccurred())
+}
+
+// refusesSubscribe asserts that the broker refuses a subscription to subject,
+// alone and in a queue group.
+func (in Input) refusesSubscribe(ctx context.Context, client *wire.Client, subject string) {
+	GinkgoHelper()
+	ctx, cancel := in.within(ctx, IntervalRefused)
+	defer cancel()
+	_, err := client.Conn().SubscribeSync(subject)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(client.Refused(ctx, wire.Subscribe, subject)).To(Succeed())
+	_, err = client.Conn().QueueSubscribeSync(subject, "queue")
+	Expect(err).NotTo(HaveOccurred())
+	Expect(client.Refused(ctx, wire.Subscribe, subject)).To(Succeed())
+}
+
+// refusesPublish asserts that the broker refuses a message on subject.
+func (in Input) refusesPublish(ctx context.Context, client *wire.Client, subject, reply string) {
+	GinkgoHelper()
+	ctx, cancel := in.within(ctx, IntervalRefused)
+	defer cancel()
+	Expect(client.Conn().PublishRequest(subject, reply, []byte("{}"))).To(Succeed())
+	Expect(client.Refused(ctx, wire.Publish, subject)).To(Succeed())
+}
