@@ -35,9 +35,10 @@ func lookup(pid int) (entry, bool) {
 		parent:  stat.PPID,
 		session: stat.Session,
 		start:   stat.Starttime,
-		// A zombie holds no port, no file and no memory: for us it is gone,
-		// even where nobody reaps it.
-		zombie: stat.State == "Z" || stat.State == "X",
+		// A zombie holds no port, no file and no memory: for us it is gone, even
+		// where nobody reaps it. Unless it is but the first thread of several: the
+		// others, still on their way out, hold all of it.
+		zombie: (stat.State == "Z" || stat.State == "X") && stat.NumThreads <= 1,
 	}, true
 }
 
