@@ -3,7 +3,6 @@ package callout_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -50,7 +49,7 @@ func child(kind, file string) int {
 		switch kind {
 		case ownKind:
 			debug.SetGCPercent(callout.GCPercent)
-			err = callout.Run(ctx, c, slog.New(slog.NewJSONHandler(io.Discard, nil)))
+			err = callout.Run(ctx, c, slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 		case libraryKind:
 			err = runLibrary(ctx, c)
 		}
@@ -91,7 +90,7 @@ func runLibrary(ctx context.Context, c *config.Config) error {
 		}
 		claims := jwt.NewUserClaims(request.UserNkey)
 		claims.Name, claims.Audience, claims.Expires = g.Name, g.Account, g.Expires.Unix()
-		claims.Permissions.Pub.Allow, claims.Permissions.Sub.Allow = g.Permissions.Publish, g.Permissions.Subscribe
+		claims.Pub.Allow, claims.Sub.Allow = g.Permissions.Publish, g.Permissions.Subscribe
 		return claims.Encode(account)
 	}
 	if _, err := library.NewAuthorizationService(nc, library.Name("callout"), library.Authorizer(authorize),

@@ -15,7 +15,7 @@ func handler(answers *service.Service, keys *token.KeySet, counters *metrics.Met
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		status, text := http.StatusServiceUnavailable, ""
+		status, text := http.StatusServiceUnavailable, "ok"
 		switch {
 		case !answers.Connected():
 			text = "not connected to the broker"
@@ -24,7 +24,7 @@ func handler(answers *service.Service, keys *token.KeySet, counters *metrics.Met
 		case !answers.Serving():
 			text = "not subscribed to authorization requests"
 		default:
-			status, text = http.StatusOK, "ok"
+			status = http.StatusOK
 		}
 		w.WriteHeader(status)
 		fmt.Fprintln(w, text)

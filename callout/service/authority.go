@@ -134,8 +134,8 @@ func (a *Authority) grant(request *jwt.AuthorizationRequestClaims, g *admission.
 	user.Name = g.Name
 	user.Audience = g.Account
 	user.Expires = g.Expires.Unix()
-	user.Permissions.Pub.Allow = g.Permissions.Publish
-	user.Permissions.Sub.Allow = g.Permissions.Subscribe
+	user.Pub.Allow = g.Permissions.Publish
+	user.Sub.Allow = g.Permissions.Subscribe
 	// A token is for a client: as a leaf node, its bearer could bring a broker.
 	user.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard}
 	encoded, err := user.EncodeWithSigner(a.public, a.sign)

@@ -113,7 +113,7 @@ func TestGrantIsWhatTheServerExpects(t *testing.T) {
 	user.Validate(&found)
 	want := protocol.DevicePermissions("device-1")
 	if len(found.Issues) > 0 || user.Subject != a.user.public || user.Audience != protocol.AccountDevices || user.Name != "device-1" || user.Expires != end.Unix() ||
-		!slices.Equal(user.Permissions.Pub.Allow, want.Publish) || !slices.Equal(user.Permissions.Sub.Allow, want.Subscribe) || user.Permissions.Resp != nil {
+		!slices.Equal(user.Pub.Allow, want.Publish) || !slices.Equal(user.Sub.Allow, want.Subscribe) || user.Resp != nil {
 		t.Errorf("user: %v %+v", found.Issues, user)
 	}
 }

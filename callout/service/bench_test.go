@@ -2,8 +2,8 @@ package service
 
 import (
 	"context"
-	"io"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -28,7 +28,12 @@ func BenchmarkDecision(b *testing.B) {
 		b.Fatal(err)
 	}
 	rules := admission.New(token.NewVerifier(issuer.URL, issuertest.Project, keys), admission.Rules{ExpiryJitter: 30 * time.Second})
-	log := slog.New(slog.NewJSONHandler(io.Discard, nil))
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer null.Close()
+	log := slog.New(slog.NewJSONHandler(null, nil))
 	claims := a.claims()
 	claims.ConnectOptions.Token = issuer.Token(b, "device-1", "device", nil)
 	claims.Expires = time.Now().Add(time.Hour).Unix()

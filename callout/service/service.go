@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -114,12 +113,13 @@ func (s *Service) Run(ctx context.Context, ready <-chan struct{}) error {
 			return err
 		}
 		s.conn.Store(nc)
-		err = s.serve(ctx, nc, closed, ready)
-		nc.Close()
-		if ctx.Err() != nil {
-			return nil
+		if err := s.serve(ctx, nc, closed, ready); err != nil {
+			s.options.Log.WarnContext(ctx, "Authorization requests are no longer answered over this connection.", "error", err)
 		}
-		s.options.Log.WarnContext(ctx, "The connection to the broker was given up; opening another.", "error", errors.Join(err, nc.LastError()))
+		nc.Close()
+		if ctx.Err() == nil {
+			s.options.Log.WarnContext(ctx, "The connection to the broker was given up; opening another.", "error", nc.LastError())
+		}
 		select {
 		case <-ctx.Done():
 			return nil

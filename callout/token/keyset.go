@@ -66,8 +66,12 @@ type snapshot struct {
 	fetched time.Time
 }
 
-// flight is a fetch that is asked for or under way; done is closed at its end.
-type flight struct{ done chan struct{} }
+// flight is a fetch that is asked for or, once started, under way; done is closed
+// at its end.
+type flight struct {
+	started bool
+	done    chan struct{}
+}
 
 // NewKeySet returns an empty set; [KeySet.Run] fills it.
 func NewKeySet(o KeySetOptions) *KeySet {
@@ -124,17 +128,21 @@ func (s *KeySet) Key(ctx context.Context, id string) (jose.JSONWebKey, error) {
 	default:
 		return jose.JSONWebKey{}, refusal.New(refusal.KeysUnavailable, "the issuer is being asked for its keys, and enough callers wait for the answer")
 	}
-	flight := s.join()
-	if flight == nil {
-		return jose.JSONWebKey{}, s.unknown(id)
-	}
-	select {
-	case <-flight.done:
-	case <-ctx.Done():
-		return jose.JSONWebKey{}, refusal.New(refusal.KeysUnavailable, "the issuer did not send its keys in time: %w", context.Cause(ctx))
-	}
-	if key, ok := s.lookup(id); ok {
-		return key, nil
+	// A fetch that is under way may have missed a key that was published since:
+	// then another has to be waited for.
+	for fresh := false; !fresh; {
+		var flight *flight
+		if flight, fresh = s.join(); flight == nil {
+			return jose.JSONWebKey{}, s.unknown(id)
+		}
+		select {
+		case <-flight.done:
+		case <-ctx.Done():
+			return jose.JSONWebKey{}, refusal.New(refusal.KeysUnavailable, "the issuer did not send its keys in time: %w", context.Cause(ctx))
+		}
+		if key, ok := s.lookup(id); ok {
+			return key, nil
+		}
 	}
 	return jose.JSONWebKey{}, s.unknown(id)
 }
@@ -155,23 +163,23 @@ func (s *KeySet) unknown(id string) error {
 	return refusal.New(refusal.KeyUnknown, "the issuer publishes no key %.80q", id)
 }
 
-// join returns the fetch that is under way or, if the limit allows one, a new
-// one; nil otherwise.
-func (s *KeySet) join() *flight {
+// join returns the fetch that is asked for or under way, or a new one if the
+// limit allows it, or nil; and whether it has yet to start.
+func (s *KeySet) join() (f *flight, fresh bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.flight != nil {
-		return s.flight
+		return s.flight, !s.flight.started
 	}
 	if !s.limit.Allow() {
-		return nil
+		return nil, false
 	}
 	s.flight = &flight{done: make(chan struct{})}
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return s.flight
+	return s.flight, true
 }
 
 // Run fetches the keys now and whenever it is due, until ctx ends.
@@ -205,6 +213,7 @@ func (s *KeySet) fly(ctx context.Context) error {
 		s.flight = &flight{done: make(chan struct{})}
 	}
 	current := s.flight
+	current.started = true
 	s.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)

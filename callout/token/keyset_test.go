@@ -34,6 +34,18 @@ func await(t *testing.T, results <-chan error) error {
 	}
 }
 
+// asked waits until the issuer has been asked for its keys n times.
+func asked(t *testing.T, issuer *issuertest.Issuer, n int64) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); issuer.Fetches.Load() < n; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("the issuer was asked %d times, not %d", issuer.Fetches.Load(), n)
+		}
+	}
+}
+
 func TestKeysAreFetchedBeforeTheyAreNeeded(t *testing.T) {
 	issuer := issuertest.New(t)
 	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MinInterval: never})
@@ -62,6 +74,25 @@ func TestRotatedKeyIsFoundAtOnce(t *testing.T) {
 	}
 	if n := issuer.Fetches.Load(); n != 2 {
 		t.Errorf("%d fetches, want 2", n)
+	}
+}
+
+// A key that is published while the keys are being fetched is found all the same.
+func TestKeyPublishedDuringAFetchIsFound(t *testing.T) {
+	issuer := issuertest.New(t)
+	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, MinInterval: time.Nanosecond})
+	issuer.Slow(200 * time.Millisecond)
+	first := make(chan error, 1)
+	go func() { _, err := keys.Key(t.Context(), "invented"); first <- err }()
+	asked(t, issuer, 2)
+	issuer.Rotate(t, jose.ES256)
+	second := make(chan error, 1)
+	go func() { _, err := keys.Key(t.Context(), issuer.KeyID()); second <- err }()
+	if err := <-first; refusal.ReasonOf(err) != refusal.KeyUnknown {
+		t.Errorf("the invented key: %v", err)
+	}
+	if err := <-second; err != nil {
+		t.Errorf("the new key: %v", err)
 	}
 }
 
@@ -113,14 +144,7 @@ func TestSlowIssuerHoldsUpFewCallers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := make(chan error, 1)
 	go func() { _, err := keys.Key(ctx, issuer.KeyID()); waiting <- err }()
-	// The issuer is being asked from here on.
-	for issuer.Fetches.Load() < 2 {
-		select {
-		case err := <-waiting:
-			t.Fatalf("did not wait: %v", err)
-		case <-time.After(time.Millisecond):
-		}
-	}
+	asked(t, issuer, 2)
 	if _, err := keys.Key(t.Context(), issuer.KeyID()); refusal.ReasonOf(err) != refusal.KeysUnavailable {
 		t.Errorf("a second caller: got %v, want %s", err, refusal.KeysUnavailable)
 	}

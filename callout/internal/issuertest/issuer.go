@@ -58,13 +58,13 @@ func New(tb testing.TB) *Issuer {
 	})
 	mux.HandleFunc("GET /oauth/v2/keys", func(w http.ResponseWriter, r *http.Request) {
 		i.Fetches.Add(1)
+		i.mu.Lock()
+		keys := i.published
+		i.mu.Unlock()
 		select {
 		case <-r.Context().Done():
 		case <-time.After(time.Duration(i.delay.Load())):
 		}
-		i.mu.Lock()
-		keys := i.published
-		i.mu.Unlock()
 		i.answer(w, map[string]any{"keys": keys})
 	})
 	i.server = httptest.NewServer(mux)
@@ -83,7 +83,8 @@ func (i *Issuer) answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// Slow delays every answer about keys by d from now on.
+// Slow delays every answer about keys by d from now on. The answer tells of the
+// keys as they were at the question.
 func (i *Issuer) Slow(d time.Duration) { i.delay.Store(int64(d)) }
 
 // Down makes the issuer fail, or not, from now on.
