@@ -86,12 +86,12 @@ func shares(account string) string {
 	for _, s := range protocol.Shares() {
 		switch account {
 		case s.From:
-			fmt.Fprintf(&exports, "{ %s: %q, accounts: [%s] } ", s.Kind, s.Subject, s.To)
+			fmt.Fprintf(&exports, "{ %s: %q, accounts: [%s] }, ", s.Kind, s.Subject, s.To)
 		case s.To:
-			fmt.Fprintf(&imports, "{ %s: { account: %s, subject: %q } } ", s.Kind, s.From, s.Subject)
+			fmt.Fprintf(&imports, "{ %s: { account: %s, subject: %q } }, ", s.Kind, s.From, s.Subject)
 		}
 	}
-	return fmt.Sprintf("exports: [ %s], imports: [ %s]", exports.String(), imports.String())
+	return fmt.Sprintf("exports: [ %s ], imports: [ %s ]", strings.TrimSuffix(exports.String(), ", "), strings.TrimSuffix(imports.String(), ", "))
 }
 
 func (b *Broker) configuration() string { return filepath.Join(b.dir, "broker.conf") }
