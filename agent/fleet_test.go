@@ -58,7 +58,7 @@ func newFleet(tb testing.TB) *fleet {
 	f.configure("")
 	tb.Cleanup(func() {
 		f.stopAgent()
-		if tb.Failed() {
+		if tb.Failed() || os.Getenv("X") != "" {
 			tb.Logf("the agent's log:\n%s", f.log)
 		}
 	})

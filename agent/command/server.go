@@ -49,28 +49,30 @@ type Server struct {
 	// strangers limits what forged commands can have the log say.
 	strangers rate.Sometimes
 
+	// life is that of what messages start.
+	life context.Context //nolint:containedctx // messages bring none
+	end  context.CancelFunc
+
 	mu      sync.Mutex
-	ctx     context.Context //nolint:containedctx // that of Run, for what messages start
 	running sync.WaitGroup
 }
 
-// NewServer returns a server that answers while [Server.Run] runs.
+// NewServer returns a server that answers until [Server.Run] has ended.
 func NewServer(device protocol.DeviceID, agent Agent, log *slog.Logger) *Server {
-	return &Server{
+	s := &Server{
 		device: device, agent: agent, log: log,
 		slots: semaphore.NewWeighted(atOnce), strangers: rate.Sometimes{Interval: time.Minute},
 	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s
 }
 
-// Run lets commands be answered until ctx ends, and waits for those being carried
-// out.
+// Run waits until ctx ends, and then for the commands that are being carried out,
+// which end, too.
 func (s *Server) Run(ctx context.Context) {
-	s.mu.Lock()
-	s.ctx = ctx
-	s.mu.Unlock()
 	<-ctx.Done()
 	s.mu.Lock()
-	s.ctx = nil
+	s.end()
 	s.mu.Unlock()
 	s.running.Wait()
 }
@@ -89,10 +91,10 @@ func (s *Server) Handle(msg *nats.Msg) {
 	verb := protocol.Verb(strings.TrimPrefix(msg.Subject, protocol.CommandSubject(s.device, "")))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx == nil {
+	ctx := s.life
+	if ctx.Err() != nil {
 		return
 	}
-	ctx := s.ctx
 	if !s.slots.TryAcquire(1) {
 		s.answer(ctx, msg, &protocol.CommandReply{Verb: verb, Error: errBusy.Error()})
 		return

@@ -11,6 +11,7 @@ import (
 	"github.com/containers/podman/v5/pkg/bindings"
 	"github.com/containers/podman/v5/pkg/bindings/system"
 	"github.com/containers/podman/v5/pkg/errorhandling"
+	"golang.org/x/sync/singleflight"
 )
 
 // Errors by which callers decide. ErrUnavailable is about podman itself, the
@@ -24,7 +25,8 @@ var (
 // Engine is podman behind its API socket. It connects when it is first used, and
 // again whenever podman was away.
 type Engine struct {
-	socket string
+	socket   string
+	attempts singleflight.Group
 
 	mu sync.Mutex
 	// connection carries the bindings' client as a value.
@@ -65,20 +67,39 @@ func (c call) Value(key any) any {
 	return c.values.Value(key)
 }
 
-// with returns ctx with the bindings' client in it.
+// with returns ctx with the bindings' client in it. Those who come while the
+// engine connects wait for that one attempt.
 func (e *Engine) with(ctx context.Context) (context.Context, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.connection == nil {
-		dial, cancel := context.WithTimeout(ctx, connectTimeout)
-		defer cancel()
-		connected, err := bindings.NewConnection(dial, e.socket)
-		if err != nil {
-			return nil, fmt.Errorf("%w (%s): %w", ErrUnavailable, e.socket, err)
+	connection := e.connection
+	e.mu.Unlock()
+	if connection == nil {
+		attempt := e.attempts.DoChan("", e.connect)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+		case result := <-attempt:
+			if result.Err != nil {
+				return nil, result.Err
+			}
+			connection = result.Val.(context.Context) //nolint:errcheck,forcetypeassert // it is what connect returns
 		}
-		e.connection = context.WithoutCancel(connected)
 	}
-	return call{Context: ctx, values: e.connection}, nil
+	return call{Context: ctx, values: connection}, nil
+}
+
+func (e *Engine) connect() (any, error) {
+	dial, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	connected, err := bindings.NewConnection(dial, e.socket)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%s): %w", ErrUnavailable, e.socket, err)
+	}
+	connection := context.WithoutCancel(connected)
+	e.mu.Lock()
+	e.connection = connection
+	e.mu.Unlock()
+	return connection, nil
 }
 
 // Version is podman's version.
