@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,8 +166,8 @@ func container(c *v1alpha1.Container, ref protocol.DeploymentRef) protocol.Conta
 	}
 	for _, p := range c.Ports {
 		out.Ports = append(out.Ports, protocol.Port{
-			ContainerPort: uint16(p.ContainerPort),
-			HostPort:      uint16(p.HostPort),
+			ContainerPort: port(p.ContainerPort),
+			HostPort:      port(p.HostPort),
 			HostIP:        p.HostIP,
 			Protocol:      cmp.Or(p.Protocol, "tcp"),
 		})
@@ -175,4 +176,12 @@ func container(c *v1alpha1.Container, ref protocol.DeploymentRef) protocol.Conta
 		out.Volumes = append(out.Volumes, protocol.Volume{Name: v.Name, HostPath: v.HostPath, MountPath: v.MountPath, ReadOnly: v.ReadOnly})
 	}
 	return out
+}
+
+// port is 0, which no container may have, for what is no port.
+func port(n int32) uint16 {
+	if n < 0 || n > math.MaxUint16 {
+		return 0
+	}
+	return uint16(n)
 }
