@@ -52,6 +52,8 @@ type Link struct {
 	log      *slog.Logger
 	tokens   *tokens
 	current  atomic.Pointer[nats.Conn]
+	// timeout bounds the wait for the broker's answer to a CONNECT.
+	timeout time.Duration
 }
 
 // New returns a link; [Link.Run] connects it.
@@ -60,6 +62,7 @@ func New(settings Settings, minter Minter, log *slog.Logger) *Link {
 		settings: settings,
 		log:      log,
 		tokens:   &tokens{minter: minter, jitter: settings.Jitter, log: log},
+		timeout:  connectTimeout,
 	}
 }
 
@@ -128,7 +131,7 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.RetryOnFailedConnect(true),
-		nats.Timeout(connectTimeout),
+		nats.Timeout(l.timeout),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings),
 		// What cannot be sent now is told to the sender, who knows what to do.
