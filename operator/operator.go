@@ -68,9 +68,10 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		return fmt.Errorf("register the resources: %w", err)
 	}
-	// The defaults of 20 and 30 a second are for a person at a terminal.
+	// The client's own limit of 20 a second is for a person at a terminal; the API
+	// server sees to it that nobody takes more than his share.
 	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = 500, 1000
+	config.QPS = -1
 	m, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		HealthProbeBindAddress:        o.HealthAddress,

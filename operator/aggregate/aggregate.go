@@ -3,6 +3,7 @@ package aggregate
 import (
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/protocol"
@@ -111,10 +112,21 @@ func Add(ref protocol.DeploymentRef, containers []string, devices []Device) (v1a
 	return sum, failures
 }
 
+// Printable returns what a device said without the characters that a terminal
+// would act upon.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+}
+
 // failure cuts the message to what the resource's schema admits.
 func failure(id protocol.DeviceID, container, reason, message string) *v1alpha1.Failure {
 	const limit = 1024
-	message = strings.ToValidUTF8(message, "�")
+	message, reason = Printable(message), Printable(reason)
 	if runes := []rune(message); len(runes) > limit {
 		message = string(runes[:limit-1]) + "…"
 	}

@@ -42,7 +42,7 @@ func accepting(known fleet.Device) metav1.Condition {
 	case known.Status == nil:
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, "NoStatus", "The device has not said how it is doing."
 	case known.Status.Error != "":
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", known.Status.Error
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", aggregate.Printable(known.Status.Error)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Accepted", "The device follows its desired state."
 	}

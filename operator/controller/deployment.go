@@ -141,10 +141,10 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 	var matched []aggregate.Device
 	conflicts := make(map[string][]string)
 	r.table.Each(func(device *fleet.Device) {
-		share, rendered := device.Shares[uid]
-		if !rendered && !source.Matches(device.Labels) {
+		if !device.Resource || !source.Matches(device.Labels) {
 			return
 		}
+		share := device.Shares[uid]
 		a := aggregate.Device{ID: device.ID, Status: device.Status}
 		if share.Generation == d.Generation {
 			a.Since, a.Present, a.TooLarge = share.Since, device.Desired.Revision, share.TooLarge

@@ -52,7 +52,7 @@ func encode(state protocol.DesiredState) ([]byte, error) {
 // write brings the device's key to the rendered document, if it is not that
 // already, and lets the deployments know what they have of the device: before
 // the write too, since a broker that is away must not hide what is due.
-func (r *devices) write(ctx context.Context, id protocol.DeviceID, labels map[string]string, shares fleet.Shares, document []byte) error {
+func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered fleet.Rendered, document []byte) error {
 	known := r.table.Get(id)
 	now := known.Desired
 	same := bytes.Equal(document, now.Document) && (document == nil) == (now.Document == nil)
@@ -60,7 +60,9 @@ func (r *devices) write(ctx context.Context, id protocol.DeviceID, labels map[st
 	if !same {
 		changed = differing(now.Document, document)
 	}
-	r.events.concerns(r.table.SetRendered(id, labels, standing(shares, known, changed, 0)))
+	shares := rendered.Shares
+	rendered.Shares = standing(shares, known, changed, 0)
+	r.events.concerns(r.table.SetRendered(id, rendered))
 	if same {
 		return nil
 	}
@@ -75,7 +77,8 @@ func (r *devices) write(ctx context.Context, id protocol.DeviceID, labels map[st
 	desiredWrites.Inc()
 	slog.DebugContext(ctx, "Wrote a desired state.", "device", id, "revision", revision, "bytes", len(document))
 	r.events.concerns(r.table.SetDesired(id, fleet.Desired{Revision: revision, Document: document}))
-	r.events.concerns(r.table.SetRendered(id, labels, standing(shares, known, changed, revision)))
+	rendered.Shares = standing(shares, known, changed, revision)
+	r.events.concerns(r.table.SetRendered(id, rendered))
 	return nil
 }
 

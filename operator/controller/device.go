@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/seatrial/seatrial/operator/aggregate"
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/fleet"
@@ -52,7 +53,7 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{}, err
 	}
 	if device == nil {
-		return reconcile.Result{}, r.write(ctx, id, nil, fleet.Shares{}, nil)
+		return reconcile.Result{}, r.write(ctx, id, fleet.Rendered{Shares: fleet.Shares{}}, nil)
 	}
 	plan, shares, err := r.plan(ctx, id, device.Labels)
 	if err != nil {
@@ -63,7 +64,7 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("render the desired state of %s: %w", id, err))
 	}
 	return reconcile.Result{}, errors.Join(
-		r.write(ctx, id, device.Labels, shares, document),
+		r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document),
 		r.status(ctx, device, r.table.Get(id), plan),
 	)
 }
@@ -130,13 +131,13 @@ func (r *devices) status(ctx context.Context, device *v1alpha1.Device, known fle
 	if known.Info != nil {
 		f := known.Info.Facts
 		device.Status.Facts = v1alpha1.DeviceFacts{
-			AgentVersion:  f.AgentVersion,
-			OS:            f.OS,
-			Kernel:        f.Kernel,
-			Architecture:  f.Architecture,
-			PodmanVersion: f.PodmanVersion,
-			Hostname:      f.Hostname,
-			BootID:        f.BootID,
+			AgentVersion:  aggregate.Printable(f.AgentVersion),
+			OS:            aggregate.Printable(f.OS),
+			Kernel:        aggregate.Printable(f.Kernel),
+			Architecture:  aggregate.Printable(f.Architecture),
+			PodmanVersion: aggregate.Printable(f.PodmanVersion),
+			Hostname:      aggregate.Printable(f.Hostname),
+			BootID:        aggregate.Printable(f.BootID),
 			CPUs:          int32(min(max(f.CPUs, 0), math.MaxInt32)),
 			MemoryBytes:   int64(min(f.MemoryBytes, math.MaxInt64)),
 		}

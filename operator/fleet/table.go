@@ -40,15 +40,21 @@ func (s Share) equal(o Share) bool {
 // are nil if nothing was rendered for the device yet.
 type Shares map[string]Share
 
+// Rendered is what was last rendered for a device.
+type Rendered struct {
+	// Resource is whether there is a Device resource, and Labels are its.
+	Resource bool
+	Labels   map[string]string
+	Shares   Shares
+}
+
 // Device is what is known of one device. What it points to is never changed.
 type Device struct {
 	ID      protocol.DeviceID
 	Info    *protocol.DeviceInfo
 	Status  *protocol.DeviceStatus
 	Desired Desired
-	// Labels and Shares are those of the last rendering.
-	Labels map[string]string
-	Shares Shares
+	Rendered
 	// LastSeen is when a heartbeat last arrived, by our clock; zero if none did
 	// since the operator started.
 	LastSeen time.Time
@@ -170,21 +176,21 @@ func (t *Table) ReplaceDesired(all map[protocol.DeviceID]Desired) {
 	}
 }
 
-// SetRendered records what was rendered for a device with which labels, and
-// returns the UIDs of the deployments for which that is news.
-func (t *Table) SetRendered(id protocol.DeviceID, labels map[string]string, shares Shares) (concerned []string) {
+// SetRendered records what was rendered for a device and returns the UIDs of the
+// deployments for which that is news.
+func (t *Table) SetRendered(id protocol.DeviceID, r Rendered) (concerned []string) {
 	t.change(id, func(d *Device) bool {
-		for uid, share := range shares {
+		for uid, share := range r.Shares {
 			if before, was := d.Shares[uid]; !was || !before.equal(share) {
 				concerned = append(concerned, uid)
 			}
 		}
 		for uid := range d.Shares {
-			if _, still := shares[uid]; !still {
+			if _, still := r.Shares[uid]; !still {
 				concerned = append(concerned, uid)
 			}
 		}
-		d.Labels, d.Shares = labels, shares
+		d.Rendered = r
 		return false
 	})
 	return concerned
