@@ -16,6 +16,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/fixtures/identity"
 	"github.com/seatrial/seatrial/fixtures/image"
+	"github.com/seatrial/seatrial/fixtures/product"
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/stage"
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
@@ -24,10 +25,12 @@ import (
 
 // Programs that the checkout's commands are built to.
 const (
-	sampleProgram  = "sample"
-	issuerProgram  = "seatrial-issuer"
-	sandboxProgram = "seatrial-sandbox"
-	agentProgram   = "fleet-agent"
+	sampleProgram   = "sample"
+	issuerProgram   = "seatrial-issuer"
+	sandboxProgram  = "seatrial-sandbox"
+	agentProgram    = "fleet-agent"
+	calloutProgram  = "fleet-callout"
+	operatorProgram = "fleet-operator"
 )
 
 // heartbeat is how often agents of a rehearsal say that they are alive: more
@@ -38,6 +41,7 @@ const heartbeat = "1s"
 func Intervals() []interval.Defaults {
 	return []interval.Defaults{
 		binary.Intervals(), broker.Intervals(), cluster.Intervals(), device.Intervals(), identity.Intervals(),
+		product.Intervals(),
 	}
 }
 
@@ -72,6 +76,16 @@ func embedded(options Options) ([]stage.Stage, error) {
 	definitions := os.DirFS(filepath.Join(options.Checkout, "operator", "config", "crd"))
 	server := broker.Server{Binary: binary.Path(binary.NATSServer), Encrypt: true}
 	issuer := identity.StandIn{Binary: binary.Path(issuerProgram)}
+	callout := product.Callout{
+		Binary: binary.Path(calloutProgram),
+		Config: calloutConfig,
+		Needs:  []string{broker.Stage, identity.IdentityStage},
+	}
+	operator := product.Operator{
+		Binary: binary.Path(operatorProgram),
+		Config: operatorConfig(filepath.Join(options.Checkout, "operator", "config", "rbac", "role.yaml")),
+		Needs:  []string{cluster.CRDsStage, broker.BucketsStage},
+	}
 	return []stage.Stage{
 		programs.Stage(),
 		kubernetes.Assets(),
@@ -81,6 +95,8 @@ func embedded(options Options) ([]stage.Stage, error) {
 		broker.Buckets(),
 		programs.Using(issuer.Stage(), issuerProgram),
 		identity.Stage(identity.Config{Devices: ids, AccessTokenLifetime: identity.DefaultAccessTokenLifetime}),
+		programs.Using(callout.Stage(), calloutProgram),
+		programs.Using(operator.Stage(), operatorProgram),
 		programs.Using(image.New(binary.Path(sampleProgram)), sampleProgram),
 		programs.Using(devices.Devices(), sandboxProgram),
 		programs.Using(devices.Agents(), agentProgram),
@@ -109,6 +125,50 @@ func agentIdentity(ctx context.Context, id string) (device.Identity, error) {
 		Project: known.ProjectID,
 		KeyFile: known.KeyFile(protocol.DeviceID(id)),
 	}, nil
+}
+
+// calloutConfig is what the callout is connected with.
+func calloutConfig(ctx context.Context) (product.CalloutConfig, error) {
+	b, err := broker.From(ctx)
+	if err != nil {
+		return product.CalloutConfig{}, err //nolint:wrapcheck // says what is missing
+	}
+	known, err := identity.From(ctx)
+	if err != nil {
+		return product.CalloutConfig{}, err //nolint:wrapcheck // says what is missing
+	}
+	return product.CalloutConfig{
+		Issuer:          known.Issuer,
+		Project:         known.ProjectID,
+		BrokerURL:       b.URL(),
+		SeedFile:        b.SeedFile(broker.Callout),
+		AccountSeedFile: b.SeedFile(broker.Issuer),
+		CurveSeedFile:   b.CurveSeedFile(),
+	}, nil
+}
+
+// operatorConfig is what the operator is connected with: in the cluster it may do
+// what the role says that it is delivered with, and nothing else.
+func operatorConfig(role string) func(context.Context) (product.OperatorConfig, error) {
+	return func(ctx context.Context) (product.OperatorConfig, error) {
+		b, err := broker.From(ctx)
+		if err != nil {
+			return product.OperatorConfig{}, err //nolint:wrapcheck // says what is missing
+		}
+		c, err := cluster.From(ctx)
+		if err != nil {
+			return product.OperatorConfig{}, err //nolint:wrapcheck // says what is missing
+		}
+		text, err := os.ReadFile(role)
+		if err != nil {
+			return product.OperatorConfig{}, fmt.Errorf("read the operator's role: %w", err)
+		}
+		kubeconfig, err := c.UserWithRole(ctx, operatorProgram, text)
+		if err != nil {
+			return product.OperatorConfig{}, err //nolint:wrapcheck // names the user
+		}
+		return product.OperatorConfig{Kubeconfig: kubeconfig, BrokerURL: b.URL(), SeedFile: b.SeedFile(broker.Operator)}, nil
+	}
 }
 
 func brokerURL(ctx context.Context) (string, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/fixtures/identity"
 	"github.com/seatrial/seatrial/fixtures/image"
+	"github.com/seatrial/seatrial/fixtures/product"
 	"github.com/seatrial/seatrial/framework/artifact"
 	"github.com/seatrial/seatrial/framework/environment"
 	"github.com/seatrial/seatrial/framework/interval"
@@ -35,6 +36,8 @@ type Stack struct {
 	Cluster  *cluster.Cluster
 	Identity *identity.Identity
 	Broker   *broker.Broker
+	// Callout and Operator are the products beside the devices.
+	Callout, Operator *product.Product
 	// Devices are the devices in the order of their numbers.
 	Devices []device.Device
 	// Image is the reference of the sample image, which every device holds.
@@ -84,7 +87,7 @@ func (s *Stack) Admin(ctx context.Context) (*wire.Client, error) {
 
 // Admissions are the callout's decisions so far, as it wrote them down.
 func (s *Stack) Admissions(context.Context) ([]wire.Admission, error) {
-	log, err := os.Open(s.Environment.Dir("logs", "callout.log"))
+	log, err := os.Open(s.Callout.LogFile())
 	if err != nil {
 		return nil, fmt.Errorf("read the callout's log: %w", err)
 	}
@@ -122,6 +125,12 @@ func From(ctx context.Context) (*Stack, error) {
 		return nil, err //nolint:wrapcheck // says what is missing
 	}
 	if s.Broker, err = broker.From(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if s.Callout, err = product.CalloutFrom(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if s.Operator, err = product.OperatorFrom(ctx); err != nil {
 		return nil, err //nolint:wrapcheck // says what is missing
 	}
 	devices, err := device.From(ctx)

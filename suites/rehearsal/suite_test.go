@@ -118,7 +118,8 @@ func up(ctx context.Context) (*profile.Harness, bool, error) {
 	}
 	h, err = profile.Open(ctx, setup())
 	if err != nil {
-		return nil, false, err
+		// Whoever holds it brought up something else than the sources are now.
+		return nil, false, errors.Join(notUp, err)
 	}
 	records, err := stage.Records(h.Environment)
 	if err != nil {
