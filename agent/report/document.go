@@ -33,8 +33,8 @@ const (
 	retryLast    = 15 * time.Second
 	// A document that changes all the time, because a container ends again and
 	// again, say, is written at this pace.
-	writesPerSecond = 1
-	writesAtOnce    = 10
+	writesPerSecond = 5
+	writesAtOnce    = 20
 )
 
 // Document keeps one document in a bucket as it should be.
