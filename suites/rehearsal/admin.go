@@ -37,9 +37,10 @@ func AdminReads(ctx context.Context, in Input) {
 			}
 			By("reading the same with the token of " + other.ID())
 			asDevice := in.as(ctx, id(other))
+			answers := protocol.InboxPrefix(id(other)) + ".answer"
 			in.refusesSubscribe(ctx, asDevice, subject)
-			in.refusesPublish(ctx, asDevice, protocol.BucketInfo.DirectGet(id(d)), "")
-			in.refusesPublish(ctx, asDevice, protocol.BucketStatus.DirectGet(id(d)), "")
+			in.refusesPublish(ctx, asDevice, protocol.BucketInfo.DirectGet(id(d)), answers)
+			in.refusesPublish(ctx, asDevice, protocol.BucketStatus.DirectGet(id(d)), answers)
 			asDevice.Close()
 		}
 	}
@@ -71,7 +72,8 @@ func (in Input) refusesSubscribe(ctx context.Context, client *wire.Client, subje
 	Expect(client.Refused(ctx, wire.Subscribe, subject)).To(Succeed())
 }
 
-// refusesPublish asserts that the broker refuses a message on subject.
+// refusesPublish asserts that the broker refuses a message on subject, whose
+// answer is to go to reply.
 func (in Input) refusesPublish(ctx context.Context, client *wire.Client, subject, reply string) {
 	GinkgoHelper()
 	ctx, cancel := in.within(ctx, IntervalRefused)

@@ -29,7 +29,8 @@ func Isolation(ctx context.Context, in Input) {
 	admin := in.admin(ctx)
 	d := in.deploy(ctx, "isolation", everyone(), in.container("isolation"))
 	in.settled(ctx, d)
-	before := in.look(ctx, admin, other)
+	before, err := look(ctx, admin, other)
+	Expect(err).NotTo(HaveOccurred())
 	beats, err := admin.Heartbeats(ctx, protocol.HeartbeatSubject(victim))
 	Expect(err).NotTo(HaveOccurred())
 
@@ -54,18 +55,19 @@ func Isolation(ctx context.Context, in Input) {
 	in.readsItsOwn(ctx, a, attacker)
 
 	By("looking at the other device")
-	Expect(in.look(ctx, admin, other)).To(Equal(before))
+	Expect(look(ctx, admin, other)).To(Equal(before))
 	in.onlyItsOwnHeartbeats(ctx, beats)
 	reply := in.command(ctx, admin, other, protocol.VerbReconcile)
 	Expect(reply.Changed).To(BeEmpty())
-	Expect(in.look(ctx, admin, other)).To(Equal(before))
+	Expect(look(ctx, admin, other)).To(Equal(before))
 
 	By("making sure that a change would have been seen")
 	in.change(ctx, d, func(spec *fleet.DeploymentSpec) {
 		spec.Containers[0].Env = append(spec.Containers[0].Env, fleet.EnvVar{Name: level, Value: "allowed"})
 	})
 	in.eventually(ctx, IntervalDelivered, func(g Gomega) {
-		now := in.look(ctx, admin, other)
+		now, err := look(ctx, admin, other)
+		g.Expect(err).NotTo(HaveOccurred())
 		for _, bucket := range []protocol.Bucket{protocol.BucketDesired, protocol.BucketStatus} {
 			g.Expect(now.Documents[bucket]).NotTo(Equal(before.Documents[bucket]))
 		}
@@ -84,24 +86,28 @@ type outside struct {
 	Agent int
 }
 
-func (in Input) look(ctx context.Context, admin *wire.Client, on device.Device) outside {
-	GinkgoHelper()
+func look(ctx context.Context, admin *wire.Client, on device.Device) (outside, error) {
 	seen := outside{Documents: map[protocol.Bucket]string{}, Containers: map[string]string{}}
 	for _, bucket := range protocol.Buckets() {
 		document, err := admin.Read(ctx, bucket, id(on))
-		Expect(err).NotTo(HaveOccurred())
+		if err != nil {
+			return seen, err
+		}
 		seen.Documents[bucket] = fmt.Sprintf("%d %s", document.Revision, document.Data)
 	}
 	found, err := on.Containers(ctx)
-	Expect(err).NotTo(HaveOccurred())
+	if err != nil {
+		return seen, err
+	}
 	for _, c := range found {
 		live, err := on.Inspect(ctx, c.ID)
-		Expect(err).NotTo(HaveOccurred())
+		if err != nil {
+			return seen, err
+		}
 		seen.Containers[c.ID] = fmt.Sprintf("%s %s since %s", live.Name, live.State.Status, live.State.StartedAt)
 	}
 	seen.Agent, err = on.AgentPID(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	return seen
+	return seen, err
 }
 
 // readsItsOwn is the control: the same connection reads what it may.
