@@ -57,7 +57,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 	a := &agent{config: c, version: version, log: log, podman: engine.New(c.Podman.Socket)}
 	tokens, err := credential.NewSource(c.Identity.Issuer, c.Identity.Project, c.Identity.Key)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what was tried
+		return nil, err
 	}
 	a.commands = command.NewServer(c.Device, a, log)
 	a.link = connection.New(connection.Settings{
@@ -89,7 +89,7 @@ func (a *agent) run(ctx context.Context) error {
 	// What was last told is brought about while the broker is being reached.
 	a.follower.Restore(ctx)
 	group.Go(func() error { return a.link.Run(ctx) })
-	return group.Wait() //nolint:wrapcheck // says what was tried
+	return group.Wait()
 }
 
 // connected is called after each connect and reconnect: everything may have
@@ -102,7 +102,7 @@ func (a *agent) connected() {
 }
 
 func (a *agent) renderStatus(context.Context) ([]byte, error) {
-	return report.EncodeStatus(a.reconciler.Status()) //nolint:wrapcheck // says what was tried
+	return report.EncodeStatus(a.reconciler.Status())
 }
 
 func (a *agent) renderInfo(context.Context) ([]byte, error) {
@@ -112,7 +112,7 @@ func (a *agent) renderInfo(context.Context) ([]byte, error) {
 	if version := a.podmanVersion.Load(); version != nil {
 		info.Facts.PodmanVersion = *version
 	}
-	return info.Encode() //nolint:wrapcheck // says all there is to say
+	return info.Encode()
 }
 
 // versionTimeout bounds the question for podman's version.

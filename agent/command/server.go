@@ -50,7 +50,7 @@ type Server struct {
 	strangers rate.Sometimes
 
 	// life is that of what messages start.
-	life context.Context //nolint:containedctx // messages bring none
+	life context.Context
 	end  context.CancelFunc
 
 	mu      sync.Mutex

@@ -115,7 +115,7 @@ func TestLoadNamesEachProblem(t *testing.T) {
 // problems are those that an error joins.
 func problems(err error) []*Problem {
 	var one *Problem
-	if joined, is := err.(interface{ Unwrap() []error }); is { //nolint:errorlint // joined errors are taken apart
+	if joined, is := err.(interface{ Unwrap() []error }); is {
 		var all []*Problem
 		for _, err := range joined.Unwrap() {
 			all = append(all, problems(err)...)

@@ -35,7 +35,7 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // the library names the address
+		return nil, err
 	}
 	d.previous = conn
 	return conn, nil

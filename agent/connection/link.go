@@ -68,36 +68,43 @@ func New(settings Settings, minter Minter, log *slog.Logger) *Link {
 
 // Run connects, and reconnects, until ctx ends.
 func (l *Link) Run(ctx context.Context) error {
-	for {
-		if err := l.tokens.prepare(ctx, 0); err != nil {
-			return nil //nolint:nilerr // ctx ended
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		if l.tokens.prepare(ctx, attempt) != nil {
+			return nil
 		}
-		subscribed, closed := make(chan struct{}), make(chan struct{})
-		nc, err := nats.Connect(l.settings.URL, l.options(ctx, subscribed, closed)...)
-		if err != nil {
-			// Only what no attempt can change: a URL that is none, say.
-			return fmt.Errorf("connect to the broker at %s: %w", l.settings.URL, err)
-		}
-		err = l.subscribe(nc)
-		close(subscribed)
-		if err != nil {
-			nc.Close()
-			<-closed
+		if err := l.hold(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// hold makes a connection and keeps it until ctx ends, or the client library gives
+// it up for good.
+func (l *Link) hold(ctx context.Context) error {
+	subscribed, closed := make(chan struct{}), make(chan struct{})
+	nc, err := nats.Connect(l.settings.URL, l.options(ctx, subscribed, closed)...)
+	if err != nil {
+		// Only what no attempt can change: a URL that is none, say.
+		return fmt.Errorf("connect to the broker at %s: %w", l.settings.URL, err)
+	}
+	err = l.subscribe(nc)
+	close(subscribed)
+	if err == nil {
 		select {
 		case <-ctx.Done():
 		case <-closed:
-			l.log.WarnContext(ctx, "the broker ended the connection for good, making another", "error", nc.LastError())
-		}
-		l.current.Store(nil)
-		nc.Close()
-		// The library calls it once, at the end of its own callbacks.
-		<-closed
-		if ctx.Err() != nil {
-			return nil
+			err = nc.LastError()
 		}
 	}
+	if ctx.Err() == nil {
+		l.log.WarnContext(ctx, "the connection ended for good, making another", "error", err)
+	}
+	l.current.Store(nil)
+	nc.Close()
+	// The library calls it once, at the end of its own callbacks.
+	<-closed
+	return nil
 }
 
 func (l *Link) subscribe(nc *nats.Conn) error {

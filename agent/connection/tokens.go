@@ -62,7 +62,7 @@ func (t *tokens) prepare(ctx context.Context, attempt int) error {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return ctx.Err() //nolint:wrapcheck // the caller's own
+			return ctx.Err()
 		}
 		t.report(ctx, failures, err)
 		if err := wait(ctx, t.spread(failures, true)); err != nil {
@@ -90,7 +90,7 @@ func (t *tokens) spread(exponent int, atLeast bool) time.Duration {
 	if t.jitter == 0 && !atLeast {
 		return 0
 	}
-	spread := rand.N(ceiling) //nolint:gosec // it spreads load, it keeps no secret
+	spread := rand.N(ceiling)
 	if atLeast {
 		return max(spread, leastWait)
 	}
@@ -151,7 +151,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller's own
+		return ctx.Err()
 	case <-timer.C:
 		return nil
 	}

@@ -104,7 +104,7 @@ func parsePEM(text []byte) (*rsa.PrivateKey, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: its key is neither PKCS#1 nor PKCS#8", ErrKey)
 		}
-		is := false
+		var is bool
 		if private, is = other.(*rsa.PrivateKey); !is {
 			return nil, fmt.Errorf("%w: its key is not an RSA key", ErrKey)
 		}

@@ -132,7 +132,7 @@ func (f *Follower) Read(ctx context.Context) error {
 	defer f.reading.Unlock()
 	answer, err := f.broker.Request(ctx, protocol.BucketDesired.DirectGet(f.device), nil)
 	if err != nil {
-		return err //nolint:wrapcheck // names the request
+		return err
 	}
 	state, err := read(f.device, answer)
 	var rejection *Rejection

@@ -86,7 +86,7 @@ func read(id protocol.DeviceID, answer *nats.Msg) (*State, error) {
 func decode(id protocol.DeviceID, data []byte) (*protocol.DesiredState, error) {
 	document, err := protocol.DecodeDesiredState(data)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says all there is to say
+		return nil, err
 	}
 	if document.Device != id {
 		return nil, fmt.Errorf("%w: %q", ErrForeign, document.Device)

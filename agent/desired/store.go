@@ -39,7 +39,7 @@ type kept struct {
 func (s *Store) Load() (*State, error) {
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // documented
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the kept desired state: %w", err)

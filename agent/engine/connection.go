@@ -30,7 +30,7 @@ type Engine struct {
 
 	mu sync.Mutex
 	// connection carries the bindings' client as a value.
-	connection context.Context //nolint:containedctx // that is how the bindings want it
+	connection context.Context
 }
 
 // New returns the engine behind a socket's URI, such as
@@ -56,8 +56,8 @@ const connectTimeout = 20 * time.Second
 
 // call is the caller's context with the bindings' client among its values.
 type call struct {
-	context.Context //nolint:containedctx // it is one
-	values          context.Context
+	context.Context
+	values context.Context
 }
 
 func (c call) Value(key any) any {
@@ -77,12 +77,12 @@ func (e *Engine) with(ctx context.Context) (context.Context, error) {
 		attempt := e.attempts.DoChan("", e.connect)
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+			return nil, ctx.Err()
 		case result := <-attempt:
 			if result.Err != nil {
 				return nil, result.Err
 			}
-			connection = result.Val.(context.Context) //nolint:errcheck,forcetypeassert // it is what connect returns
+			connection = result.Val.(context.Context)
 		}
 	}
 	return call{Context: ctx, values: connection}, nil

@@ -28,13 +28,13 @@ func (e *Engine) Events(ctx context.Context, changed func(name string)) error {
 	defer func() {
 		close(ended)
 		// The reader may hold one more event.
-		for range events { //nolint:revive // drained
+		for range events {
 		}
 	}()
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err() //nolint:wrapcheck // the caller's own
+			return ctx.Err()
 		case event, open := <-events:
 			if !open {
 				return ErrUnavailable

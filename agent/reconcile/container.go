@@ -22,7 +22,7 @@ const nextSuffix = ".next"
 func (r *Reconciler) survey(ctx context.Context) ([]string, error) {
 	list, err := r.engine.List(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what was tried
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,7 +66,7 @@ func (r *Reconciler) container(ctx context.Context, name string) (time.Duration,
 		if want != nil {
 			r.unseen(want, err)
 		}
-		return 0, err //nolint:wrapcheck // says what was tried
+		return 0, err
 	}
 	if want == nil {
 		return 0, r.drop(ctx, live)
@@ -83,7 +83,7 @@ func (r *Reconciler) drop(ctx context.Context, live *engine.Container) error {
 	}
 	r.log.InfoContext(ctx, "removing a container that should no longer run", "container", live.Name, "id", live.ID)
 	if err := r.engine.Remove(ctx, live.ID); err != nil {
-		return err //nolint:wrapcheck // says what was tried
+		return err
 	}
 	r.acted(live.Name)
 	return nil
@@ -98,7 +98,7 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live *en
 	}
 	image, err := r.engine.Image(ctx, c.Image)
 	if err != nil && !errors.Is(err, engine.ErrNoImage) {
-		return failed(want, live, reasonFor(err, ReasonImageFailed), err.Error()), 0, err //nolint:wrapcheck // says what was tried
+		return failed(want, live, reasonFor(err, ReasonImageFailed), err.Error()), 0, err
 	}
 	var differences []protocol.Difference
 	if live != nil {
@@ -133,7 +133,7 @@ func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift
 	r.acted(name)
 	live, err := r.engine.Inspect(ctx, id)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what was tried
+		return nil, err
 	}
 	// What differs now is the engine's way of showing what was asked for. To
 	// replace the container again would not change that.
@@ -152,18 +152,18 @@ func (r *Reconciler) replace(ctx context.Context, want *drift.Desired, old *engi
 	r.log.WarnContext(ctx, "replacing a container, because it is not as it should be",
 		"container", name, "id", old.ID, "drift", lines(differences))
 	if err := r.engine.Remove(ctx, name+nextSuffix); err != nil {
-		return "", err //nolint:wrapcheck // says what was tried
+		return "", err
 	}
 	record := &protocol.Replacement{Time: time.Now().UTC(), Drift: bounded(differences)}
 	id, err := r.engine.Create(ctx, name+nextSuffix, want, record)
 	if err != nil {
-		return "", err //nolint:wrapcheck // says what was tried
+		return "", err
 	}
 	if err := r.engine.Remove(ctx, old.ID); err != nil {
-		return "", err //nolint:wrapcheck // says what was tried
+		return "", err
 	}
 	if err := r.engine.Rename(ctx, id, name); err != nil {
-		return "", err //nolint:wrapcheck // says what was tried
+		return "", err
 	}
 	return id, nil
 }
@@ -178,9 +178,9 @@ func (r *Reconciler) fetch(want *drift.Desired, live *engine.Container) (protoco
 		err := fmt.Errorf("image %q: %w: load it on the device, no registry has it", image, engine.ErrNoImage)
 		return failed(want, live, ReasonImageMissing, err.Error()), 0, err
 	}
-	state := r.pulls.ensure(image, func() { r.queue.Add(name) })
-	if state.err != nil {
-		return failed(want, live, ReasonPullFailed, state.err.Error()), state.retry, nil
+	failure, retry := r.pulls.ensure(image, func() { r.queue.Add(name) })
+	if failure != "" {
+		return failed(want, live, ReasonPullFailed, failure), retry, nil
 	}
 	return pendingOn(want, live, ReasonPulling, ""), 0, nil
 }

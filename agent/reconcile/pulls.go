@@ -39,24 +39,20 @@ type pull struct {
 	// running is false between a failure and the next attempt.
 	running  bool
 	failures int
-	err      error
-	retryAt  time.Time
-	done     []func()
-}
-
-// pullState is how a pull is going. With an error it failed the last time; it is
-// tried again after retry, or already, if that is 0.
-type pullState struct {
-	err   error
-	retry time.Duration
+	// failure says why the last attempt failed.
+	failure string
+	retryAt time.Time
+	done    []func()
 }
 
 func newPulls(do func(ctx context.Context, image string) error, log *slog.Logger) *pulls {
 	return &pulls{pull: do, log: log, slots: semaphore.NewWeighted(pullsAtOnce), images: make(map[string]*pull)}
 }
 
-// ensure has the image pulled, and done called when that has ended.
-func (p *pulls) ensure(image string, done func()) pullState {
+// ensure has the image pulled, and done called when that has ended. If the last
+// attempt failed, it says why, and when there will be another: 0 if there is one
+// already.
+func (p *pulls) ensure(image string, done func()) (failure string, retry time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	state := p.images[image]
@@ -64,8 +60,8 @@ func (p *pulls) ensure(image string, done func()) pullState {
 		state = new(pull)
 		p.images[image] = state
 	}
-	if wait := time.Until(state.retryAt); !state.running && state.err != nil && wait > 0 {
-		return pullState{err: state.err, retry: wait}
+	if wait := time.Until(state.retryAt); !state.running && state.failure != "" && wait > 0 {
+		return state.failure, wait
 	}
 	state.done = append(state.done, done)
 	if !state.running && !p.stopped {
@@ -74,7 +70,7 @@ func (p *pulls) ensure(image string, done func()) pullState {
 		p.all.Go(func() { p.run(ctx, image, state) })
 	}
 	// Another attempt does not hide that the last one failed.
-	return pullState{err: state.err}
+	return state.failure, 0
 }
 
 func (p *pulls) run(ctx context.Context, image string, state *pull) {
@@ -87,20 +83,19 @@ func (p *pulls) run(ctx context.Context, image string, state *pull) {
 	}
 	p.mu.Lock()
 	done := state.done
-	state.done, state.running, state.err = nil, false, err
-	switch {
-	case err == nil:
-		// Gone from here, so that it is pulled anew if it vanishes.
-		if p.images[image] == state {
-			delete(p.images, image)
-		}
-	default:
+	state.done, state.running = nil, false
+	if err != nil {
+		state.failure = err.Error()
 		state.retryAt = time.Now().Add(min(pullRetryFirst<<min(state.failures, 16), pullRetryLast))
 		state.failures++
+	} else if p.images[image] == state {
+		// Gone from here, so that it is pulled anew if it vanishes.
+		delete(p.images, image)
 	}
+	failures := state.failures
 	p.mu.Unlock()
 	if err != nil && !errors.Is(err, context.Canceled) {
-		p.log.WarnContext(ctx, "could not pull an image", "image", image, "failures", state.failures, "error", err)
+		p.log.WarnContext(ctx, "could not pull an image", "image", image, "failures", failures, "error", err)
 	}
 	for _, call := range done {
 		call()

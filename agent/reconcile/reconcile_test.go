@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // deadline bounds every wait; none expects to reach it.
 const deadline = 20 * time.Second
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // podman is an engine that makes of what it is asked something of its own.
 type podman struct {
@@ -370,15 +369,15 @@ func TestPulls(t *testing.T) {
 	done := func() { ended <- struct{}{} }
 	// Two that want the same share one pull, and both are told.
 	p.ensure("a", done)
-	if state := p.ensure("a", done); state.err != nil {
-		t.Errorf("a pull that goes on says %v", state.err)
+	if failure, _ := p.ensure("a", done); failure != "" {
+		t.Errorf("a pull that goes on says %s", failure)
 	}
 	a := <-attempts
 	a.end <- errors.New("no such image")
 	<-ended
 	<-ended
-	if state := p.ensure("a", done); state.err == nil || state.retry <= 0 || state.retry > pullRetryFirst {
-		t.Errorf("after a failure: %+v, want it with a wait of up to %s", state, pullRetryFirst)
+	if failure, retry := p.ensure("a", done); failure == "" || retry <= 0 || retry > pullRetryFirst {
+		t.Errorf("after a failure: %q, again in %s, want it with a wait of up to %s", failure, retry, pullRetryFirst)
 	}
 	// A pull that nobody wants any more ends, and its slot is free.
 	for _, image := range []string{"b", "c", "d"} {

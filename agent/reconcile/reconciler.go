@@ -300,7 +300,7 @@ func (r *Reconciler) Reconcile(ctx context.Context) ([]string, error) {
 func await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller's own
+		return ctx.Err()
 	case <-done:
 		return nil
 	}

@@ -24,7 +24,8 @@ const (
 
 // run starts a container that should run and does not.
 func (r *Reconciler) run(ctx context.Context, want *drift.Desired, live *engine.Container) (protocol.ContainerStatus, time.Duration, error) {
-	verb, change := "", func() error { return nil }
+	var verb string
+	var change func() error
 	switch {
 	case live.State.Status == "paused":
 		verb, change = "unpausing", func() error { return r.engine.Unpause(ctx, live.ID) }
@@ -41,7 +42,7 @@ func (r *Reconciler) run(ctx context.Context, want *drift.Desired, live *engine.
 	r.acted(want.Container.Name)
 	started, err := r.engine.Inspect(ctx, live.ID)
 	if err != nil {
-		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err //nolint:wrapcheck // says what was tried
+		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
 	status, again := judge(want, started, time.Now())
 	return status, again, nil

@@ -118,7 +118,7 @@ func (d *Document) write(ctx context.Context, written []byte) ([]byte, error) {
 	defer cancel()
 	answer, err := d.broker.Request(ctx, d.subject, data)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the request
+		return nil, err
 	}
 	return data, acknowledged(answer.Data)
 }
@@ -149,7 +149,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err() //nolint:wrapcheck // the caller's own
+		return ctx.Err()
 	case <-timer.C:
 		return nil
 	}

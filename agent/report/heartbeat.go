@@ -65,7 +65,7 @@ func (h *Heart) beat() error {
 	}
 	data, err := beat.Encode()
 	if err != nil {
-		return err //nolint:wrapcheck // says all there is to say
+		return err
 	}
-	return h.broker.Publish(protocol.HeartbeatSubject(h.device), data) //nolint:wrapcheck // names the subject
+	return h.broker.Publish(protocol.HeartbeatSubject(h.device), data)
 }

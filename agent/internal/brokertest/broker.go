@@ -42,7 +42,7 @@ func New(tb testing.TB, issuer *issuertest.Issuer) *Broker {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	port := listener.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // it is one
+	port := listener.Addr().(*net.TCPAddr).Port
 	listener.Close()
 	b := &Broker{URL: "nats://127.0.0.1:" + strconv.Itoa(port), tb: tb, issuer: issuer, folder: tb.TempDir()}
 	key, err := x509.MarshalPKIXPublicKey(issuer.Public)
@@ -134,7 +134,7 @@ func (b *Broker) connect(subject, role string, options ...nats.Option) *nats.Con
 	options = append(options, nats.Token(b.issuer.Token(b.tb, subject, role)), nats.NoReconnect())
 	b.eventually("connect as "+subject, func() (err error) {
 		nc, err = nats.Connect(b.URL, options...)
-		return err //nolint:wrapcheck // for tests
+		return err
 	})
 	b.tb.Cleanup(nc.Close)
 	return nc

@@ -44,7 +44,7 @@ func init() {
 func serve(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return err //nolint:wrapcheck // names the path
+		return err
 	}
 	var s settings
 	if err := json.Unmarshal(data, &s); err != nil {
@@ -56,7 +56,7 @@ func serve(path string) error {
 	}
 	conf := filepath.Join(s.Folder, "server.conf")
 	if err := os.WriteFile(conf, []byte(configuration(&s)), 0o600); err != nil {
-		return err //nolint:wrapcheck // names the path
+		return err
 	}
 	options, err := server.ProcessConfigFile(conf)
 	if err != nil {

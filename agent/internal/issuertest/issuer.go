@@ -173,7 +173,7 @@ func (i *Issuer) Token(tb testing.TB, subject, role string) string {
 
 func (i *Issuer) sign(id, subject, role string) (string, error) {
 	now := time.Now()
-	return jwt.Signed(i.signer).Claims(map[string]any{ //nolint:wrapcheck // for tests
+	return jwt.Signed(i.signer).Claims(map[string]any{
 		"iss": i.URL, "sub": subject, "aud": []string{Project}, "jti": id,
 		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 		"urn:zitadel:iam:org:project:" + Project + ":roles": map[string]any{role: map[string]string{"1": "fleet"}},

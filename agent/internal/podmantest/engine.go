@@ -94,7 +94,7 @@ events_logger = "file"
 image_copy_tmp_dir = %[3]q
 [network]
 network_config_dir = %[4]q
-`, min(files.Max, 1<<16), int64(processes.Max), e.Folder, filepath.Join(e.Folder, "networks")) //nolint:gosec // infinity is -1 to the engine
+`, min(files.Max, 1<<16), int64(processes.Max), e.Folder, filepath.Join(e.Folder, "networks"))
 	for name, content := range map[string]string{"storage.conf": storage, "containers.conf": containers} {
 		if err := os.WriteFile(filepath.Join(e.Folder, name), []byte(content), 0o600); err != nil {
 			return fmt.Errorf("configure podman: %w", err)
@@ -177,9 +177,9 @@ func (e *Engine) PowerCut() {
 func (e *Engine) first() (int, error) {
 	text, err := os.ReadFile(filepath.Join(e.Folder, firstFile))
 	if err != nil {
-		return 0, err //nolint:wrapcheck // names the path
+		return 0, err
 	}
-	return strconv.Atoi(string(text)) //nolint:wrapcheck // names the text
+	return strconv.Atoi(string(text))
 }
 
 // await waits until podman answers.
@@ -222,7 +222,7 @@ func (e *Engine) await(ended <-chan struct{}) {
 // removeAll removes a folder whose files may belong to subordinate users.
 func removeAll(folder string) error {
 	if os.Getuid() == 0 {
-		return os.RemoveAll(folder) //nolint:wrapcheck // names the path
+		return os.RemoveAll(folder)
 	}
 	output, err := exec.CommandContext(context.Background(), "unshare", "--user", "--map-root-user", "--map-auto", "--", "rm", "-rf", folder).CombinedOutput()
 	if err != nil {

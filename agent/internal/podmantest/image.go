@@ -31,7 +31,7 @@ var workload = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	path := filepath.Join(folder, "sample")
 	build := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-s -w", "-o", path, "github.com/seatrial/seatrial/cmd/sample")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -129,5 +129,5 @@ func (e *Engine) Exec(tb testing.TB, args ...string) string {
 // podman runs the remote client: it needs the socket alone.
 func (e *Engine) podman(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "podman", append([]string{"--remote", "--url", e.Socket}, args...)...)
-	return cmd.CombinedOutput() //nolint:wrapcheck // the caller names the command
+	return cmd.CombinedOutput()
 }

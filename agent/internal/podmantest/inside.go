@@ -2,12 +2,13 @@ package podmantest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +59,7 @@ func inside(folder string) error {
 		var status unix.WaitStatus
 		ended, err := unix.Wait4(-1, &status, 0, nil)
 		switch {
-		case err == unix.EINTR: //nolint:errorlint // an errno, not wrapped
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return fmt.Errorf("wait for podman: %w", err)
 		case ended == service.Process.Pid:
@@ -113,14 +114,16 @@ func stall() {
 		fmt.Fprintln(os.Stderr, "podmantest: stuck registry:", err)
 		return
 	}
-	var held []net.Conn
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
-		held = append(held, conn)
-		_ = conn.SetDeadline(time.Time{})
+		// Held until the client goes.
+		go func() {
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
 	}
 }
 
