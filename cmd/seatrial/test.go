@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,10 @@ func (a *app) rehearse(ctx context.Context, h *profile.Harness, record *report.R
 	if err := os.MkdirAll(h.Folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for reports: %w", err)
 	}
+	// What an earlier run left must not be taken for this one's.
+	if err := os.Remove(suiteReport(h)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the report of the last run: %w", err)
+	}
 	ran := a.runSuite(ctx, h, suite, focus)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -87,7 +92,9 @@ func (a *app) rehearse(ctx context.Context, h *profile.Harness, record *report.R
 	return err
 }
 
-func suiteReport(h *profile.Harness) string { return filepath.Join(h.Folder, "suite.json") }
+// suiteReport is where the suite writes what became of its specs. It is no
+// artifact: nobody has taken secrets out of it.
+func suiteReport(h *profile.Harness) string { return h.Environment.Dir("suite.json") }
 
 // suiteGrace is how long the suite may take to clean up after a signal.
 const suiteGrace = time.Minute
