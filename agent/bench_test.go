@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seatrial/seatrial/agent/config"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -121,6 +122,30 @@ func (f *fleet) runWorkloads() {
 		containers = append(containers, container(names[i], env("LEVEL", "1")))
 	}
 	f.awaitStatus(f.put(containers...), running(names...))
+}
+
+// BenchmarkReconnect is the time from a killed broker's start to the heartbeat of
+// an agent with the default jitter. The whole way, with the callout, has a budget of
+// 3 s for two devices.
+func BenchmarkReconnect(b *testing.B) {
+	f := newFleet(b)
+	f.jitter = config.DefaultJitter.String()
+	f.configure("")
+	f.startAgent()
+	f.command(protocol.VerbPing)
+	for b.Loop() {
+		b.StopTimer()
+		f.broker.Kill()
+		b.StartTimer()
+		f.broker.Start()
+		beats, err := f.broker.Operator().SubscribeSync(protocol.HeartbeatSubject(device))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := beats.NextMsg(deadline); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkResident is the memory of the agent's process with 10 workloads, after

@@ -44,6 +44,8 @@ type fleet struct {
 	state  string
 	file   string
 	log    *lockedBuffer
+	// jitter is the agent's.
+	jitter string
 	// stop ends the running agent.
 	stop func()
 }
@@ -51,14 +53,14 @@ type fleet struct {
 // newFleet starts podman, issuer and broker, and configures an agent.
 func newFleet(tb testing.TB) *fleet {
 	tb.Helper()
-	f := &fleet{tb: tb, podman: podmantest.Start(tb), issuer: issuertest.New(tb), state: filepath.Join(tb.TempDir(), "state"), log: new(lockedBuffer)}
+	f := &fleet{tb: tb, podman: podmantest.Start(tb), issuer: issuertest.New(tb), state: filepath.Join(tb.TempDir(), "state"), log: new(lockedBuffer), jitter: "200ms"}
 	f.podman.Load(tb, image, v1.Config{Entrypoint: []string{podmantest.Workload}})
 	f.broker = brokertest.Start(tb, f.issuer)
 	f.file = filepath.Join(tb.TempDir(), "config.toml")
 	f.configure("")
 	tb.Cleanup(func() {
 		f.stopAgent()
-		if tb.Failed() || os.Getenv("X") != "" {
+		if tb.Failed() {
 			tb.Logf("the agent's log:\n%s", f.log)
 		}
 	})
@@ -78,11 +80,11 @@ project = %q
 key_file = %q
 [broker]
 url = %q
-jitter = "200ms"
+jitter = %q
 [podman]
 socket = %q
 network = "host"
-%s`, device, f.state, f.issuer.URL, issuertest.Project, f.issuer.KeyFile(f.tb, string(device)), f.broker.URL, f.podman.Socket, more)
+%s`, device, f.state, f.issuer.URL, issuertest.Project, f.issuer.KeyFile(f.tb, string(device)), f.broker.URL, f.jitter, f.podman.Socket, more)
 	if err := os.WriteFile(f.file, []byte(content), 0o600); err != nil {
 		f.tb.Fatal(err)
 	}

@@ -68,10 +68,7 @@ func New(settings Settings, minter Minter, log *slog.Logger) *Link {
 
 // Run connects, and reconnects, until ctx ends.
 func (l *Link) Run(ctx context.Context) error {
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		if l.tokens.prepare(ctx, attempt) != nil {
-			return nil
-		}
+	for attempt := 0; l.tokens.prepare(ctx, attempt); attempt++ {
 		if err := l.hold(ctx); err != nil {
 			return err
 		}
@@ -130,9 +127,8 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 		nats.CustomInboxPrefix(protocol.InboxPrefix(l.settings.Device)),
 		nats.TokenHandler(l.tokens.hand),
 		nats.CustomReconnectDelay(func(attempt int) time.Duration {
-			// It is called without the client's lock, before every attempt. Its
-			// error is that ctx ended: then the client is closed.
-			_ = l.tokens.prepare(ctx, attempt)
+			// This is called without the client's lock, before every attempt.
+			l.tokens.prepare(ctx, attempt)
 			return 0
 		}),
 		nats.MaxReconnects(-1),

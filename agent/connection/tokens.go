@@ -40,33 +40,33 @@ type tokens struct {
 	refusals int
 }
 
-// prepare waits as this attempt should and has a token ready. It returns an error
-// only if ctx ends.
-func (t *tokens) prepare(ctx context.Context, attempt int) error {
+// prepare waits as this attempt should and has a token ready. It returns false if
+// ctx ended.
+func (t *tokens) prepare(ctx context.Context, attempt int) bool {
 	t.mu.Lock()
 	exponent := max(0, t.refusals-patience)
 	t.mu.Unlock()
 	// The first of all attempts is spread, too: fleets are switched on at once.
-	if err := wait(ctx, t.spread(exponent, attempt > 0)); err != nil {
-		return err
+	if !wait(ctx, t.spread(exponent, attempt > 0)) {
+		return false
 	}
 	for failures := 0; ; failures++ {
 		if t.fresh() {
-			return nil
+			return true
 		}
 		token, err := t.minter.Mint(ctx)
 		if err == nil {
 			t.mu.Lock()
 			t.next, t.madeAt = &token, time.Now()
 			t.mu.Unlock()
-			return nil
+			return true
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return false
 		}
 		t.report(ctx, failures, err)
-		if err := wait(ctx, t.spread(failures, true)); err != nil {
-			return err
+		if !wait(ctx, t.spread(failures, true)) {
+			return false
 		}
 	}
 }
@@ -146,13 +146,14 @@ func (t *tokens) presented() string {
 	return t.last
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// wait returns false if ctx ended meanwhile.
+func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	case <-timer.C:
-		return nil
+		return true
 	}
 }

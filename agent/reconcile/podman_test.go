@@ -1,0 +1,126 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seatrial/seatrial/agent/drift"
+	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/mark"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// podman is an engine that makes of what it is asked something of its own.
+type podman struct {
+	mu         sync.Mutex
+	serial     int
+	containers map[string]*engine.Container
+	created    []string
+	// shows changes how a container is shown that was just made.
+	shows func(*drift.Live)
+	hang  map[string]bool
+}
+
+func newPodman() *podman { return &podman{containers: make(map[string]*engine.Container)} }
+
+func (p *podman) find(name string) *engine.Container {
+	for _, c := range p.containers {
+		if c.Name == name || c.ID == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (p *podman) List(context.Context) ([]engine.Summary, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []engine.Summary
+	for _, c := range p.containers {
+		list = append(list, engine.Summary{ID: c.ID, Name: c.Name, Labels: c.Live.Labels})
+	}
+	return list, nil
+}
+
+func (p *podman) Inspect(ctx context.Context, name string) (*engine.Container, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hang[name] {
+		p.mu.Unlock()
+		<-ctx.Done()
+		p.mu.Lock()
+		return nil, ctx.Err()
+	}
+	if c := p.find(name); c != nil {
+		copied := *c
+		return &copied, nil
+	}
+	return nil, engine.ErrNoContainer
+}
+
+func (p *podman) Image(context.Context, string) (*drift.Image, error) {
+	return &drift.Image{ID: "image", Entrypoint: []string{"/run"}}, nil
+}
+
+func (p *podman) Pull(context.Context, string) error { return nil }
+
+func (p *podman) Create(_ context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serial++
+	id := fmt.Sprintf("id-%d", p.serial)
+	c := &engine.Container{ID: id, Name: name, State: engine.State{Status: "created"}, Live: drift.Live{
+		ImageID: "image", ImageName: want.Container.Image, Entrypoint: []string{"/run"}, Env: map[string]string{},
+		Network: string(want.Network), RestartPolicy: "always", Labels: mark.Labels(want.Device, &want.Container, replaced),
+	}}
+	for _, e := range want.Container.Env {
+		c.Live.Env[e.Name] = e.Value
+	}
+	if p.shows != nil {
+		p.shows(&c.Live)
+	}
+	p.containers[id] = c
+	p.created = append(p.created, name)
+	return id, nil
+}
+
+func (p *podman) Start(_ context.Context, id string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.find(id).State = engine.State{Status: "running", StartedAt: time.Now()}
+	return nil
+}
+
+func (p *podman) Unpause(ctx context.Context, id string) error { return p.Start(ctx, id) }
+
+func (p *podman) Rename(_ context.Context, id, name string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.find(id).Name = name
+	return nil
+}
+
+func (p *podman) Remove(_ context.Context, id string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.find(id); c != nil {
+		delete(p.containers, c.ID)
+	}
+	return nil
+}
+
+func (p *podman) Events(ctx context.Context, _ func(string)) error { <-ctx.Done(); return ctx.Err() }
+
+func (p *podman) names() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, c := range p.containers {
+		names = append(names, c.Name)
+	}
+	slices.Sort(names)
+	return names
+}
