@@ -201,8 +201,9 @@ func TestDeviceDeleted(t *testing.T) {
 func TestHostileInfo(t *testing.T) {
 	s := newStack(t)
 	s.join("one", map[string]string{"group": "a"})
-	s.deploy("d", "a", "app")
+	d := s.deploy("d", "a", "app")
 	s.runs("one", "app")
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
 	before := s.versions()
 
 	bad := map[string]string{

@@ -68,7 +68,13 @@ func (s *stack) start(args ...string) {
 	var err error
 	s.operator, err = operatortest.Start(program, cluster, s.broker, s.log, args...)
 	s.must(err)
-	s.Cleanup(s.operator.Kill)
+	operator := s.operator
+	s.Cleanup(func() {
+		if s.Failed() {
+			operator.Dump()
+		}
+		operator.Kill()
+	})
 	ctx, cancel := context.WithTimeout(s.Context(), deadline)
 	defer cancel()
 	s.must(s.operator.Ready(ctx))
@@ -114,14 +120,19 @@ func (s *stack) eventually(what string, check func(ctx context.Context) error) {
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	var err error
+	var last error
 	for {
-		if err = check(ctx); err == nil {
+		err := check(ctx)
+		if err == nil {
 			return
+		}
+		// What the deadline cut off says nothing.
+		if ctx.Err() == nil || last == nil {
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			s.Fatalf("%s: %v", what, err)
+			s.Fatalf("%s: %v", what, last)
 		case <-tick.C:
 		}
 	}

@@ -123,6 +123,24 @@ func (b *Broker) Stop() {
 // Lose removes everything that a stopped broker stored.
 func (b *Broker) Lose() error { return os.RemoveAll(b.storage()) }
 
+// Save keeps a copy of what a stopped broker stored, for Restore.
+func (b *Broker) Save() error {
+	if err := os.RemoveAll(b.backup()); err != nil {
+		return err
+	}
+	return os.CopyFS(b.backup(), os.DirFS(b.storage()))
+}
+
+// Restore takes a stopped broker back to when Save was called.
+func (b *Broker) Restore() error {
+	if err := b.Lose(); err != nil {
+		return err
+	}
+	return os.CopyFS(b.storage(), os.DirFS(b.backup()))
+}
+
+func (b *Broker) backup() string { return filepath.Join(b.dir, "backup") }
+
 // Connect connects to account STATE as the operator's user. The connection comes
 // back when the broker does.
 func (b *Broker) Connect() (*nats.Conn, error) {

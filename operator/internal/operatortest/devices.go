@@ -215,3 +215,20 @@ func Running(id protocol.DeviceID, revision uint64, state *protocol.DesiredState
 }
 
 func isNotFound(err error) bool { return errors.Is(err, jetstream.ErrMsgNotFound) }
+
+// Doorbell returns a channel that is closed when the device's doorbell rings.
+func (d *Devices) Doorbell(id protocol.DeviceID) (<-chan struct{}, error) {
+	rung := make(chan struct{})
+	sub, err := d.conn.Subscribe(protocol.DoorbellSubject(id), func(m *nats.Msg) {
+		if protocol.IsOwnDoorbell(id, m.Header.Get(protocol.HeaderSubject)) {
+			close(rung)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen for the doorbell of %s: %w", id, err)
+	}
+	if err := errors.Join(sub.AutoUnsubscribe(1), d.conn.Flush()); err != nil {
+		return nil, fmt.Errorf("listen for the doorbell of %s: %w", id, err)
+	}
+	return rung, nil
+}

@@ -174,6 +174,17 @@ func (o *Operator) Kill() {
 	o.done <- err
 }
 
+// Dump ends the operator and has it say what each of its goroutines was doing.
+func (o *Operator) Dump() {
+	_ = o.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case err := <-o.done:
+		o.done <- err
+	case <-time.After(5 * time.Second):
+		o.Kill()
+	}
+}
+
 // PeakMemory is the most memory that the operator had resident, in bytes.
 func (o *Operator) PeakMemory() (uint64, error) {
 	file := fmt.Sprintf("/proc/%d/status", o.cmd.Process.Pid)
