@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -120,8 +122,8 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	}
 	if err := errors.Join(
 		m.AddHealthzCheck("alive", healthz.Ping),
-		m.AddReadyzCheck("broker", func(*http.Request) error { return store.Problem() }),
-		m.AddReadyzCheck("buckets", func(*http.Request) error { return events.Synced() }),
+		m.AddReadyzCheck("broker", told(store.Problem)),
+		m.AddReadyzCheck("buckets", told(events.Synced)),
 	); err != nil {
 		return fmt.Errorf("add the probes: %w", err)
 	}
@@ -129,6 +131,27 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 		return fmt.Errorf("run the controllers: %w", err)
 	}
 	return nil
+}
+
+// told is a check that tells the log why it fails, once for each reason: the
+// probe's answer withholds it.
+func told(check func() error) healthz.Checker {
+	var mu sync.Mutex
+	last := ""
+	return func(*http.Request) error {
+		err := check()
+		now := ""
+		if err != nil {
+			now = err.Error()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if now != last && err != nil {
+			slog.Warn("The operator is not ready.", "error", err)
+		}
+		last = now
+		return err
+	}
 }
 
 // follower only listens, so that it runs in an operator that waits for its turn
@@ -147,6 +170,7 @@ func connect(o Options, more ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the seed in %s: %w", o.SeedFile, err)
 	}
+	attempts := rate.Sometimes{First: 1, Interval: 10 * time.Second}
 	options := append([]nats.Option{
 		credentials,
 		nats.Name("fleet-operator"),
@@ -161,6 +185,9 @@ func connect(o Options, more ...nats.Option) (*nats.Conn, error) {
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Warn("The broker is away.", "error", err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			attempts.Do(func() { slog.Warn("The broker cannot be reached; trying on.", "error", err) })
+		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { slog.Info("The broker is back.", "url", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			subject := ""
