@@ -10,10 +10,12 @@ import (
 )
 
 // How the callout holds on to its broker: it tries again quickly, for ever, and
-// notices a dead peer in pingInterval × (maxPings + 1) = 15 s.
+// notices a dead peer in pingInterval × (maxPings + 1) = 15 s. It must be back
+// before devices are: who asks to be admitted while nobody can answer waits for
+// 2 s in vain.
 const (
 	connectTimeout = 5 * time.Second
-	reconnectWait  = 250 * time.Millisecond
+	reconnectWait  = 25 * time.Millisecond
 	pingInterval   = 5 * time.Second
 	maxPings       = 2
 )

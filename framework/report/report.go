@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,9 +45,17 @@ type Spec struct {
 	// Message is why it failed or was skipped, Location where.
 	Message  string `json:"message,omitempty"`
 	Location string `json:"location,omitempty"`
+	// Figures are what the spec reported besides: recovery times, say.
+	Figures []Figure `json:"figures,omitempty"`
 	// Node says that this is no spec but the setup or teardown of a suite. It
 	// is kept when it failed, and not counted as a spec.
 	Node bool `json:"node,omitempty"`
+}
+
+// Figure is something a spec found out.
+type Figure struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Report collects one run. It may be used from several goroutines, and is a
@@ -101,6 +110,10 @@ func (r *Report) AddSpec(specs ...Spec) {
 	defer r.mu.Unlock()
 	for _, spec := range specs {
 		spec.Message = r.options.Redactor.String(spec.Message)
+		spec.Figures = slices.Clone(spec.Figures)
+		for i := range spec.Figures {
+			spec.Figures[i].Value = r.options.Redactor.String(spec.Figures[i].Value)
+		}
 		r.specs = append(r.specs, spec)
 	}
 	r.finished = time.Now()
@@ -148,6 +161,9 @@ func fromGinkgo(suite string, spec ginkgo.SpecReport) (Spec, bool) {
 		Seconds: spec.RunTime.Seconds(),
 		Message: spec.Failure.Message,
 		Node:    spec.LeafNodeType != ginkgo.NodeTypeIt,
+	}
+	for _, entry := range spec.ReportEntries {
+		kept.Figures = append(kept.Figures, Figure{Name: entry.Name, Value: entry.StringRepresentation()})
 	}
 	switch {
 	case spec.State.Is(ginkgo.SpecStatePassed):
