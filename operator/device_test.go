@@ -222,21 +222,16 @@ func TestHostileInfo(t *testing.T) {
 		"negative memory":     `{"version":1,"device":"one","facts":{"memoryBytes":-1}}`,
 		"a long kernel":       `{"version":1,"device":"one","facts":{"kernel":"` + strings.Repeat("x", 5000) + `"}}`,
 	}
-	refused := s.refused()
 	for name, document := range bad {
-		if _, err := s.devices.Publish(t.Context(), protocol.BucketInfo, "one", []byte(document)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := s.devices.Publish(t.Context(), protocol.BucketInfo, "three", []byte(document)); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		s.refuses(name, protocol.BucketInfo, document, "one", "three")
 	}
-	for _, beat := range []string{``, `{`, `{"version":1,"device":"two","time":"2026-01-01T00:00:00Z"}`, `{"version":1,"device":"one"}`} {
+	refused := s.refused()
+	beats := []string{``, `{`, `{"version":1,"device":"two","time":"2026-01-01T00:00:00Z"}`, `{"version":1,"device":"one"}`}
+	for _, beat := range beats {
 		s.must(s.devices.Say(protocol.HeartbeatSubject("one"), []byte(beat)))
 	}
-	want := refused + float64(2*len(bad)) + 4
-	s.eventually("all are refused", func(context.Context) error {
-		if got := s.refused(); got != want {
+	s.eventually("heartbeats are refused", func(context.Context) error {
+		if got, want := s.refused(), refused+float64(len(beats)); got != want {
 			return fmt.Errorf("%v were refused, want %v", got, want)
 		}
 		return nil
@@ -253,6 +248,23 @@ func TestHostileInfo(t *testing.T) {
 	s.must(s.devices.Info(t.Context(), "one", map[string]string{"group": "b"}))
 	s.labelled("one", map[string]string{"group": "b"})
 	s.runs("one")
+}
+
+// refuses waits until the operator has refused the document that each of ids
+// writes. The next one may be written only then: a bucket keeps the last alone.
+func (s *stack) refuses(what string, b protocol.Bucket, document string, ids ...protocol.DeviceID) {
+	s.Helper()
+	want := s.refused() + float64(len(ids))
+	for _, id := range ids {
+		_, err := s.devices.Publish(s.Context(), b, id, []byte(document))
+		s.must(err)
+	}
+	s.eventually(what+" is refused", func(context.Context) error {
+		if got := s.refused(); got != want {
+			return fmt.Errorf("%v documents were refused, want %v", got, want)
+		}
+		return nil
+	})
 }
 
 // refused is how many documents the operator has refused.
