@@ -34,8 +34,11 @@ func (s *stack) unready(why string) {
 	s.Helper()
 	s.eventually("the operator says that it is not ready", func(ctx context.Context) error {
 		err := s.operator.Probe(ctx, "readyz?verbose")
-		if err == nil || !strings.Contains(err.Error(), "[-]broker failed") {
-			return fmt.Errorf("readyz says %v", err)
+		if err == nil {
+			return errors.New("readyz says that it is")
+		}
+		if !strings.Contains(err.Error(), "[-]broker failed") {
+			return err
 		}
 		if !strings.Contains(s.log.String(), why) {
 			return fmt.Errorf("the log does not say %q", why)

@@ -277,7 +277,7 @@ func (s *stack) gone(d *v1alpha1.Deployment) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is still there: %v", err)
+		return fmt.Errorf("it is still there: %w", err)
 	})
 }
 

@@ -1,10 +1,10 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -122,7 +122,7 @@ func holds(device *fleet.Device, uid string) bool {
 	if _, ok := device.Shares[uid]; ok {
 		return true
 	}
-	return device.Desired.Document != nil && strings.Contains(string(device.Desired.Document), `"uid":"`+uid+`"`)
+	return bytes.Contains(device.Desired.Document, []byte(`"uid":"`+uid+`"`))
 }
 
 // status adds up the devices and writes the status if it has changed.

@@ -48,9 +48,10 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		return reconcile.Result{}, reconcile.TerminalError(err)
 	}
-	device, err := r.resource(ctx, r.table.Get(id))
-	if err != nil {
-		return reconcile.Result{}, err
+	changes := r.sources.changes.Load()
+	device, applied := r.resource(ctx, r.table.Get(id))
+	if applied != nil && device == nil {
+		return reconcile.Result{}, applied
 	}
 	if device == nil {
 		return reconcile.Result{}, r.write(ctx, id, fleet.Rendered{Shares: fleet.Shares{}}, nil)
@@ -63,13 +64,21 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("render the desired state of %s: %w", id, err))
 	}
-	return reconcile.Result{}, errors.Join(
+	err = errors.Join(
+		applied,
 		r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document),
 		r.status(ctx, device, r.table.Get(id), plan),
 	)
+	if err == nil && r.sources.changes.Load() != changes {
+		// A deployment changed meanwhile, and may not have seen what this device is
+		// now: see affected.
+		r.events.device(id)
+	}
+	return reconcile.Result{}, err
 }
 
-// resource returns the Device, which it makes if the device has said what it is.
+// resource returns the Device, which it makes if the device has said what it is;
+// nil if there is none. It may return both a Device and an error.
 func (r *devices) resource(ctx context.Context, known fleet.Device) (*v1alpha1.Device, error) {
 	var device v1alpha1.Device
 	err := r.client.Get(ctx, client.ObjectKey{Name: string(known.ID)}, &device)
@@ -91,7 +100,12 @@ func (r *devices) resource(ctx context.Context, known fleet.Device) (*v1alpha1.D
 	apply.SetName(string(known.ID))
 	apply.SetLabels(known.Info.Labels)
 	if err := r.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(apply), fieldOwner, client.ForceOwnership); err != nil {
-		return nil, fmt.Errorf("apply device: %w", err)
+		err = fmt.Errorf("apply device: %w", err)
+		if absent {
+			return nil, err
+		}
+		// It keeps its old labels, and what they stand for.
+		return &device, err
 	}
 	r.mu.Lock()
 	r.applied[known.ID] = known.Info.Labels

@@ -8,12 +8,10 @@ import (
 
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
@@ -45,22 +43,11 @@ func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events
 	if err != nil {
 		return fmt.Errorf("add the deployment controller: %w", err)
 	}
-	// A deployment can concern any device: those it selects, and those it did.
-	everyDevice := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-		ids := table.IDs()
-		all := make([]reconcile.Request, 0, len(ids))
-		for _, id := range ids {
-			all = append(all, request(id))
-		}
-		return all
-	})
-	// Of its updates, those of the status are our own. Deletion counts as a change
-	// of the spec: it moves the generation.
-	specChanged := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	sources := &sources{client: m.GetClient()}
 	err = ctrl.NewControllerManagedBy(m).
 		Named("device").
 		For(&v1alpha1.Device{}).
-		Watches(&v1alpha1.Deployment{}, everyDevice, specChanged).
+		Watches(&v1alpha1.Deployment{}, sources.affected(table)).
 		WatchesRawSource(events.deviceSource()).
 		WithOptions(options(Workers)).
 		Complete(&devices{
@@ -68,7 +55,7 @@ func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events
 			store:   store,
 			table:   table,
 			events:  events,
-			sources: &sources{client: m.GetClient()},
+			sources: sources,
 			applied: make(map[protocol.DeviceID]map[string]string),
 		})
 	if err != nil {

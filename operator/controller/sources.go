@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,6 +17,8 @@ import (
 // for all of them.
 type sources struct {
 	client client.Reader
+	// changes counts the changes of deployments.
+	changes atomic.Uint64
 
 	mu    sync.Mutex
 	known map[string]parsed
