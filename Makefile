@@ -23,6 +23,7 @@ setup:
 # The CLI alone is built here; it builds everything else as it needs it.
 .PHONY: $(SEATRIAL)
 $(SEATRIAL): setup
+	@[[ -e $@ ]] || echo "building $@; on a machine that has built nothing yet this takes minutes"
 	@CGO_ENABLED=0 go build -o $@ ./cmd/seatrial
 
 .PHONY: rehearse
