@@ -76,7 +76,7 @@ func runCommand() *cobra.Command {
 			log.InfoContext(cmd.Context(), "starting", "version", buildVersion())
 			err = agent.Run(cmd.Context(), c, buildVersion(), log)
 			log.InfoContext(cmd.Context(), "ended")
-			return err //nolint:wrapcheck // says what was tried
+			return err
 		},
 	}
 	configFlag(cmd, &file)
