@@ -6,8 +6,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/fleet"
@@ -24,7 +26,7 @@ func (s *sources) affected(table *fleet.Table) handler.EventHandler {
 		// was before does it the other way round, so that one of the two notices.
 		s.changes.Add(1)
 		for _, id := range concerned(table, versions) {
-			q.Add(request(id))
+			urgently(q, id)
 		}
 	}
 	return handler.Funcs{
@@ -36,6 +38,17 @@ func (s *sources) affected(table *fleet.Table) handler.EventHandler {
 			}
 		},
 	}
+}
+
+// urgently asks for a device before all those that are to be looked at for what
+// they said: that waits for the API server, and devices wait for this.
+func urgently(q queue, id protocol.DeviceID) {
+	p, ok := q.(priorityqueue.PriorityQueue[reconcile.Request])
+	if !ok {
+		q.Add(request(id))
+		return
+	}
+	p.AddWithOpts(priorityqueue.AddOpts{Priority: new(1)}, request(id))
 }
 
 func concerned(table *fleet.Table, versions []client.Object) (ids []protocol.DeviceID) {

@@ -93,12 +93,12 @@ func request(id protocol.DeviceID) reconcile.Request {
 	return reconcile.Request{NamespacedName: types.NamespacedName{Name: string(id)}}
 }
 
-// device asks for a reconcile of a device.
+// device asks for a reconcile of a device, whose desired state may be due.
 func (e *Events) device(id protocol.DeviceID) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.devices != nil {
-		e.devices.Add(request(id))
+		urgently(e.devices, id)
 	}
 }
 
@@ -286,7 +286,7 @@ func (e *Events) Expire(ctx context.Context, connected func() bool) {
 				continue
 			}
 			for _, id := range e.table.Expire(now) {
-				e.device(id)
+				e.said(id)
 			}
 		}
 	}
