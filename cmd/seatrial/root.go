@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/progress"
 	"github.com/seatrial/seatrial/framework/stage"
 	"github.com/seatrial/seatrial/suites/profile"
+	"github.com/seatrial/seatrial/suites/rehearsal"
 )
 
 // app is what all commands share.
@@ -20,6 +22,8 @@ type app struct {
 
 func newRoot(out, err io.Writer) *cobra.Command {
 	a := &app{out: out, err: err}
+	// One file may override the intervals of stages and specs, for all commands.
+	a.setup.Intervals = []interval.Defaults{rehearsal.Intervals()}
 	root := &cobra.Command{
 		Use:   "seatrial",
 		Short: "Rehearse a fleet on this machine",

@@ -28,7 +28,6 @@ func (a *app) test() *cobra.Command {
 			"written to $" + artifact.Variable + ", or to a folder of their own below _artifacts.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.setup.Intervals = append(a.setup.Intervals, rehearsal.Intervals())
 			record := report.New(a.setup.Name(), report.Options{CI: focus == ""})
 			h, done, err := a.open(cmd.Context(), record)
 			if err != nil {

@@ -1,0 +1,234 @@
+package profile_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/seatrial/seatrial/fixtures/device"
+	"github.com/seatrial/seatrial/fixtures/identity"
+	"github.com/seatrial/seatrial/framework/artifact"
+	"github.com/seatrial/seatrial/framework/environment"
+	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/framework/stage"
+	"github.com/seatrial/seatrial/suites/profile"
+)
+
+func checkout(t *testing.T) string {
+	t.Helper()
+	root, err := profile.Root("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// setUp gives the test state and cache of its own.
+func setUp(t *testing.T) profile.Setup {
+	t.Helper()
+	t.Setenv(environment.StateVariable, filepath.Join(t.TempDir(), "s"))
+	t.Setenv(environment.CacheVariable, filepath.Join(t.TempDir(), "c"))
+	t.Setenv(profile.Variable, "")
+	t.Setenv(profile.EnvironmentVariable, "")
+	return profile.Setup{}
+}
+
+func TestUnknownProfileNamesThoseThereAre(t *testing.T) {
+	for _, name := range []string{"", "vm", "site"} {
+		_, err := profile.Stages(name, profile.Options{})
+		var unknown *profile.UnknownError
+		if !errors.As(err, &unknown) || unknown.Name != name || !slices.Equal(unknown.Known, profile.Names()) ||
+			!strings.Contains(err.Error(), profile.Embedded) {
+			t.Errorf("%q: got %v", name, err)
+		}
+	}
+}
+
+func TestRootIsFoundFromBelow(t *testing.T) {
+	root := checkout(t)
+	if _, err := os.Stat(filepath.Join(root, "suites", "profile", "root.go")); err != nil {
+		t.Errorf("%s is not the checkout: %v", root, err)
+	}
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "go.mod"), []byte("module example.org/other\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := profile.Root(foreign); !errors.Is(err, profile.ErrNoCheckout) {
+		t.Errorf("another module: got %v", err)
+	}
+}
+
+func TestStagesStandAfterWhatTheyNeed(t *testing.T) {
+	stages, err := profile.Stages(profile.Embedded, profile.Options{Checkout: checkout(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range stages {
+		for _, need := range s.Needs {
+			if !seen[need] {
+				t.Errorf("stage %s stands before its need %s", s.Name, need)
+			}
+		}
+		seen[s.Name] = true
+		if s.Check == nil {
+			t.Errorf("stage %s is never reused: it has no Check", s.Name)
+		}
+		if s.Up == nil || s.Fingerprint == nil && len(s.Needs) == 0 {
+			t.Errorf("stage %s has no Up, or nothing that says what it is made from", s.Name)
+		}
+	}
+	for name, wanted := range map[string][]string{
+		device.StageAgents:     {device.StageDevices, identity.IdentityStage, "callout", "broker"},
+		"operator":             {"crds", "buckets"},
+		"callout":              {identity.IdentityStage, "broker"},
+		identity.IdentityStage: {identity.IssuerStage},
+		device.StageDevices:    {"image"},
+	} {
+		for _, need := range wanted {
+			if !behind(stages, name)[need] {
+				t.Errorf("stage %s does not need %s, directly or through others", name, need)
+			}
+		}
+	}
+}
+
+// behind are all stages that the named one needs.
+func behind(stages []stage.Stage, name string) map[string]bool {
+	all := map[string]bool{}
+	for _, s := range stages {
+		if s.Name != name {
+			continue
+		}
+		for _, need := range s.Needs {
+			all[need] = true
+			for further := range behind(stages, need) {
+				all[further] = true
+			}
+		}
+	}
+	return all
+}
+
+// A bound that nobody declared is a minute: too short for some, silently.
+func TestEveryBoundOfAStageIsDeclared(t *testing.T) {
+	stages, err := profile.Stages(profile.Embedded, profile.Options{Checkout: checkout(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := interval.New(profile.Intervals()...).Names()
+	for _, s := range stages {
+		if s.Timeout != "" && !slices.Contains(declared, s.Timeout) {
+			t.Errorf("stage %s is bounded by %q, which nobody declared", s.Name, s.Timeout)
+		}
+	}
+}
+
+func TestPlanOfNothingBuildsEverything(t *testing.T) {
+	h, err := profile.Open(t.Context(), setUp(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if h.Environment.Name() != profile.Embedded || h.Profile != profile.Embedded {
+		t.Errorf("got environment %s of profile %s", h.Environment.Name(), h.Profile)
+	}
+	plan, err := h.Plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Steps) != len(h.Stages) {
+		t.Errorf("%d steps for %d stages", len(plan.Steps), len(h.Stages))
+	}
+	for _, step := range plan.Steps {
+		if step.Action != stage.Build {
+			t.Errorf("%s: %s because %s", step.Stage, step.Action, step.Reason)
+		}
+	}
+	if _, _, err := h.Join(t.Context()); !errors.As(err, new(*stage.NotUpError)) {
+		t.Errorf("joined what is not up: %v", err)
+	}
+}
+
+func TestAnEnvironmentIsHeldByOne(t *testing.T) {
+	setup := setUp(t)
+	h, err := profile.Open(t.Context(), setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for name, take := range map[string]func(context.Context, profile.Setup) (*profile.Harness, error){"open": profile.Open, "attach": profile.Attach} {
+		if _, err := take(t.Context(), setup); !errors.Is(err, environment.ErrBusy) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := profile.Look(t.Context(), setup); err != nil {
+		t.Errorf("looking is always allowed, but %v", err)
+	}
+	setup.Environment = "other"
+	if _, err := profile.Look(t.Context(), setup); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("looked at what is not there: %v", err)
+	}
+}
+
+func TestDownOfNothingLeavesNothing(t *testing.T) {
+	h, err := profile.Open(t.Context(), setUp(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Down(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(h.Environment.Dir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+}
+
+func TestArtifactsGoWhereTheyAreAsked(t *testing.T) {
+	setup := setUp(t)
+	for variable, want := range map[string]func(string) bool{
+		"": func(dir string) bool {
+			return strings.HasPrefix(dir, filepath.Join(checkout(t), "_artifacts", profile.Embedded)+"/")
+		},
+		"/tmp/exactly/here": func(dir string) bool { return dir == "/tmp/exactly/here" },
+	} {
+		t.Setenv(artifact.Variable, variable)
+		h, err := profile.Open(t.Context(), setup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !want(h.Folder) {
+			t.Errorf("%q: artifacts go to %s", variable, h.Folder)
+		}
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestIntervalsOfSuites(t *testing.T) {
+	setup := setUp(t)
+	file := filepath.Join(t.TempDir(), "intervals.toml")
+	if err := os.WriteFile(file, []byte(`"mine/ready" = ["3s"]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(interval.Variable, file)
+	if _, err := profile.Open(t.Context(), setup); !errors.Is(err, interval.ErrUnknown) {
+		t.Errorf("nobody declared it, but %v", err)
+	}
+	setup.Intervals = []interval.Defaults{{"mine/ready": {}}}
+	h, err := profile.Open(t.Context(), setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if got := interval.Timeout(h.Context(t.Context()), "mine/ready"); got.String() != "3s" {
+		t.Errorf("got %s", got)
+	}
+}
