@@ -1,15 +1,18 @@
 package operatortest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 )
@@ -46,7 +49,36 @@ func StartCluster() (*Cluster, error) {
 	if c.Client, err = client.NewWithWatch(unlimited, client.Options{Scheme: scheme}); err != nil {
 		return nil, fmt.Errorf("make a client: %w", err)
 	}
-	return c, nil
+	return c, c.allow()
+}
+
+// operatorUser is whom the operator is to the API server: it may do what its
+// role says and nothing else.
+const operatorUser = "operator"
+
+// allow gives the operator's user the operator's role.
+func (c *Cluster) allow() error {
+	data, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "role.yaml"))
+	if err != nil {
+		return fmt.Errorf("read the operator's role: %w", err)
+	}
+	role := new(unstructured.Unstructured)
+	if err := yaml.Unmarshal(data, &role.Object); err != nil {
+		return fmt.Errorf("read the operator's role: %w", err)
+	}
+	binding := new(unstructured.Unstructured)
+	binding.Object = map[string]any{
+		"apiVersion": role.GetAPIVersion(), "kind": "ClusterRoleBinding",
+		"metadata": map[string]any{"name": role.GetName()},
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": role.GetKind(), "name": role.GetName()},
+		"subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": operatorUser}},
+	}
+	for _, o := range []client.Object{role, binding} {
+		if err := c.Client.Create(context.Background(), o); err != nil {
+			return fmt.Errorf("give the operator its role: %w", err)
+		}
+	}
+	return nil
 }
 
 // Stop ends the servers.
@@ -61,9 +93,9 @@ func Root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-// writeKubeconfig writes the administrator's kubeconfig.
+// writeKubeconfig writes the operator's kubeconfig.
 func (c *Cluster) writeKubeconfig(file string) error {
-	user, err := c.Environment.AddUser(envtest.User{Name: "operator", Groups: []string{"system:masters"}}, nil)
+	user, err := c.Environment.AddUser(envtest.User{Name: operatorUser}, nil)
 	if err != nil {
 		return fmt.Errorf("make a user for the operator: %w", err)
 	}
