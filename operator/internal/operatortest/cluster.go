@@ -2,6 +2,7 @@ package operatortest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,21 +36,30 @@ func StartCluster() (*Cluster, error) {
 		CRDDirectoryPaths:     []string{CRDs()},
 		ErrorIfCRDPathMissing: true,
 	}
-	config, err := environment.Start()
-	if err != nil {
-		return nil, fmt.Errorf("start etcd and kube-apiserver of KUBEBUILDER_ASSETS=%s: %w", os.Getenv("KUBEBUILDER_ASSETS"), err)
+	c := &Cluster{Environment: environment}
+	if err := c.start(); err != nil {
+		// What did start must not outlive the tests.
+		return nil, errors.Join(err, c.Stop())
 	}
-	c := &Cluster{Config: config, Environment: environment}
+	return c, nil
+}
+
+func (c *Cluster) start() error {
+	config, err := c.Environment.Start()
+	if err != nil {
+		return fmt.Errorf("start etcd and kube-apiserver of KUBEBUILDER_ASSETS=%s: %w", os.Getenv("KUBEBUILDER_ASSETS"), err)
+	}
+	c.Config = config
 	scheme := kruntime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("register the resources: %w", err)
+		return fmt.Errorf("register the resources: %w", err)
 	}
 	unlimited := rest.CopyConfig(config)
 	unlimited.QPS = -1
 	if c.Client, err = client.NewWithWatch(unlimited, client.Options{Scheme: scheme}); err != nil {
-		return nil, fmt.Errorf("make a client: %w", err)
+		return fmt.Errorf("make a client: %w", err)
 	}
-	return c, c.allow()
+	return c.allow()
 }
 
 // operatorUser is whom the operator is to the API server: it may do what its
