@@ -1,3 +1,10 @@
+// These versions are known to build together; several cannot move alone:
+//   - controller-runtime v0.24 goes with k8s.io/* v0.36.
+//   - podman v5.8.4 needs runtime-spec v1.2.1, so go.podman.io/storage stays at
+//     v1.62.0 (v1.63 asks for runtime-spec v1.3.0, which breaks specgen) and
+//     filepath-securejoin at v0.5.2.
+//   - nats-server is a tool as well: the broker that rehearsals run is built from
+//     the version that tests run in-process.
 module github.com/seatrial/seatrial
 
 go 1.26.3
