@@ -119,7 +119,7 @@ func up(ctx context.Context) (*profile.Harness, bool, error) {
 	h, err = profile.Open(ctx, setup())
 	if err != nil {
 		// Whoever holds it brought up something else than the sources are now.
-		return nil, false, errors.Join(notUp, err)
+		return nil, false, fmt.Errorf("%w: what holds it brought up other sources than these: build it again (make), or stop editing while it runs: %w", err, notUp)
 	}
 	records, err := stage.Records(h.Environment)
 	if err != nil {
