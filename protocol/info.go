@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -105,9 +106,13 @@ const MaxLabels = 64
 // The forms of a Kubernetes label, from
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set.
 var (
-	labelKey   = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	labelKey   = regexp.MustCompile(`^(([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
 	labelValue = regexp.MustCompile(`^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$`)
 )
+
+// maxLabelPrefix is the most characters before the '/' of a label's key: that of
+// a DNS subdomain.
+const maxLabelPrefix = 253
 
 // ValidateLabels reports whether labels may stand on a Kubernetes resource.
 func ValidateLabels(labels map[string]string) error {
@@ -115,7 +120,7 @@ func ValidateLabels(labels map[string]string) error {
 		return invalid("labels", "has %d entries, at most %d are allowed", len(labels), MaxLabels)
 	}
 	for k, v := range labels {
-		if !labelKey.MatchString(k) {
+		if prefix, _, _ := strings.Cut(k, "/"); len(prefix) > maxLabelPrefix || !labelKey.MatchString(k) {
 			return fmt.Errorf("%w: labels: %s is not a label's key", ErrInvalidDocument, quote(k))
 		}
 		if !labelValue.MatchString(v) {
