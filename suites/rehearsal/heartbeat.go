@@ -5,6 +5,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	ktypes "k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,11 +35,12 @@ func Heartbeat(ctx context.Context, in Input) {
 	for _, d := range in.Stack.Devices {
 		old := new(fleet.Device)
 		err := in.Stack.Client.Get(ctx, client.ObjectKey{Name: d.ID()}, old)
-		if client.IgnoreNotFound(err) != nil {
-			Expect(err).NotTo(HaveOccurred())
+		if apierrors.IsNotFound(err) {
+			continue // it has not appeared yet
 		}
+		Expect(err).NotTo(HaveOccurred())
 		before[old.UID] = true
-		Expect(client.IgnoreNotFound(in.Stack.Client.Delete(ctx, &fleet.Device{ObjectMeta: old.ObjectMeta}))).To(Succeed())
+		Expect(client.IgnoreNotFound(in.Stack.Client.Delete(ctx, old))).To(Succeed())
 	}
 
 	By("listening to heartbeats")
