@@ -57,11 +57,9 @@ func (a *app) open(ctx context.Context, observers ...stage.Observer) (*profile.H
 		return nil, nil, err
 	}
 	// Lines of the log go above the live ones, and hold no secret.
-	clean := h.Artifacts.Redactor().Writer(shown)
-	before := a.log(clean)
+	before := a.log(h.Artifacts.Redactor().Records(shown))
 	return h, func() {
 		slog.SetDefault(before)
-		_ = clean.Close() // flushes what is held back; there is nowhere to say more
 		_ = shown.Close()
 		_ = h.Close() // the process ends here, and the lock with it
 	}, nil
