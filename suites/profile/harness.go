@@ -164,19 +164,27 @@ func (h *Harness) Join(ctx context.Context) (context.Context, *Stack, error) {
 }
 
 // Find returns a context with the handles of the named stages and their needs,
-// as they stand: also when what they were made from has changed since.
+// as they stand: also when what they were made from has changed since. A need
+// that is not up as it should be is an error only if a named stage is not either.
 func (h *Harness) Find(ctx context.Context, names ...string) (context.Context, error) {
 	ctx = h.Context(ctx)
 	wanted := h.needed(names)
 	cfg := envconf.New()
+	var needs []error
 	for _, s := range h.Stages {
 		if !wanted[s.Name] || s.Check == nil {
 			continue
 		}
-		var err error
-		if ctx, err = s.Check(ctx, cfg); err != nil {
-			return ctx, fmt.Errorf("stage %s is not up: %w", s.Name, err)
+		found, err := s.Check(ctx, cfg)
+		if err == nil {
+			ctx = found
+			continue
 		}
+		err = fmt.Errorf("stage %s is not up: %w", s.Name, err)
+		if slices.Contains(names, s.Name) {
+			return ctx, errors.Join(append(needs, err)...)
+		}
+		needs = append(needs, err)
 	}
 	return ctx, nil
 }
