@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seatrial/seatrial/fixtures/cluster"
+	"github.com/seatrial/seatrial/framework/redact"
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
@@ -20,7 +21,7 @@ func (a *app) assets() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.log(a.err)
+			a.log(redact.New().Records(a.err))
 			dir, err := cluster.Assets(cmd.Context(), cluster.Source{Checkout: checkout})
 			if err != nil {
 				return err

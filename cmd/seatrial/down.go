@@ -15,16 +15,18 @@ func (a *app) down() *cobra.Command {
 			"again and is shared, such as built binaries, stays in the cache.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			h, done, err := a.open(cmd.Context())
+			w, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer done()
+			defer w.done()
 			begun := time.Now()
-			if err := h.Down(cmd.Context()); err != nil {
-				return fmt.Errorf("take environment %s down: %w", h.Environment.Name(), err)
+			err = w.Down(cmd.Context())
+			w.settle()
+			if err != nil {
+				return fmt.Errorf("take environment %s down: %w", w.Environment.Name(), err)
 			}
-			fmt.Fprintf(a.err, "environment %s is gone after %.1f s\n", h.Environment.Name(), time.Since(begun).Seconds())
+			fmt.Fprintf(a.err, "environment %s is gone after %.1f s\n", w.Environment.Name(), time.Since(begun).Seconds())
 			return nil
 		},
 	}

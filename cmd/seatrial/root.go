@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -45,29 +46,44 @@ func newRoot(out, err io.Writer) *cobra.Command {
 	return root
 }
 
+// work is a harness that is held, and what shows how it gets on.
+type work struct {
+	*profile.Harness
+	app   *app
+	shown progress.Progress
+	once  sync.Once
+}
+
 // open takes the environment and shows on standard error what happens in it.
-// The returned function gives the environment back.
-func (a *app) open(ctx context.Context, observers ...stage.Observer) (*profile.Harness, func(), error) {
+func (a *app) open(ctx context.Context, observers ...stage.Observer) (*work, error) {
 	shown := progress.New(a.err)
 	setup := a.setup
 	setup.Observer = append(stage.Observers{shown}, observers...)
 	h, err := profile.Open(ctx, setup)
 	if err != nil {
 		_ = shown.Close() // nothing was shown yet
-		return nil, nil, err
+		return nil, err
 	}
 	// Lines of the log go above the live ones, and hold no secret.
-	before := a.log(h.Artifacts.Redactor().Records(shown))
-	return h, func() {
-		slog.SetDefault(before)
-		_ = shown.Close()
-		_ = h.Close() // the process ends here, and the lock with it
-	}, nil
+	a.log(h.Artifacts.Redactor().Records(shown))
+	return &work{Harness: h, app: a, shown: shown}, nil
 }
 
-// log sends log lines to out, and returns where they went before.
-func (a *app) log(out io.Writer) *slog.Logger {
-	before := slog.Default()
+// settle ends the live lines, so that what is printed next stands below them.
+func (w *work) settle() {
+	w.once.Do(func() {
+		w.app.log(w.Artifacts.Redactor().Records(w.app.err))
+		_ = w.shown.Close() // there is nowhere to say more
+	})
+}
+
+// done gives the environment back.
+func (w *work) done() {
+	w.settle()
+	_ = w.Close() // the process ends here, and the lock with it
+}
+
+// log sends log lines to out.
+func (a *app) log(out io.Writer) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo})))
-	return before
 }

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seatrial/seatrial/fixtures/binary"
-	"github.com/seatrial/seatrial/suites/profile"
 )
 
 // suitePackage is the package of the seven specs.
@@ -16,14 +15,14 @@ const suitePackage = "suites/rehearsal"
 
 // compile compiles the suite while the stack comes up. The returned function
 // waits for it and returns the binary.
-func compile(ctx context.Context, h *profile.Harness) func() (string, error) {
+func compile(ctx context.Context, checkout string) func() (string, error) {
 	type result struct {
 		path string
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		path, err := binary.New(h.Checkout).Suite(ctx, suitePackage)
+		path, err := binary.New(checkout).Suite(ctx, suitePackage)
 		done <- result{path, err}
 	}()
 	return func() (string, error) {

@@ -29,20 +29,22 @@ func (a *app) test() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			record := report.New(a.setup.Name(), report.Options{CI: focus == ""})
-			h, done, err := a.open(cmd.Context(), record)
+			w, err := a.open(cmd.Context(), record)
 			if err != nil {
 				return err
 			}
-			defer done()
+			defer w.done()
 			compiling, stop := context.WithCancel(cmd.Context())
 			defer stop()
-			suite := compile(compiling, h)
-			if _, _, err := h.Up(cmd.Context()); err != nil {
+			suite := compile(compiling, w.Checkout)
+			_, _, err = w.Up(cmd.Context())
+			w.settle()
+			if err != nil {
 				stop()
 				_, _ = suite() // leaves no compiler behind
-				return a.notUp(cmd.Context(), h, record, err)
+				return w.notUp(cmd.Context(), record, err)
 			}
-			return a.rehearse(cmd.Context(), h, record, suite, focus)
+			return w.rehearse(cmd.Context(), record, suite, focus)
 		},
 	}
 	cmd.Flags().StringVar(&focus, "focus", "", "run only specs whose text matches this regular expression")
@@ -50,23 +52,23 @@ func (a *app) test() *cobra.Command {
 }
 
 // rehearse runs the suite against what is up, and prints the verdict.
-func (a *app) rehearse(ctx context.Context, h *profile.Harness, record *report.Report, suite func() (string, error), focus string) error {
+func (w *work) rehearse(ctx context.Context, record *report.Report, suite func() (string, error), focus string) error {
 	// The suite is another process: it attaches.
-	if err := h.Environment.Share(); err != nil {
+	if err := w.Environment.Share(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(h.Folder, 0o700); err != nil {
+	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for reports: %w", err)
 	}
 	// What an earlier run left must not be taken for this one's.
-	if err := os.Remove(suiteReport(h)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(w.suiteReport()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the report of the last run: %w", err)
 	}
-	ran := a.runSuite(ctx, h, suite, focus)
+	ran := w.runSuite(ctx, suite, focus)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := record.ReadGinkgo(suiteReport(h)); err != nil {
+	if err := record.ReadGinkgo(w.suiteReport()); err != nil {
 		record.AddProblem(errors.Join(err, ran).Error())
 	}
 	var failed *exec.ExitError
@@ -82,9 +84,9 @@ func (a *app) rehearse(ctx context.Context, h *profile.Harness, record *report.R
 		record.AddProblem("the suite failed beside its specs: " + ran.Error())
 		verdict = record.Verdict()
 	}
-	err := write(h, record)
-	fmt.Fprintf(a.out, "\n%s", verdict.Text)
-	fmt.Fprintf(a.err, "reports: %s\n", h.Folder)
+	err := w.write(record)
+	fmt.Fprintf(w.app.out, "\n%s", verdict.Text)
+	fmt.Fprintf(w.app.err, "reports: %s\n", w.Folder)
 	if !verdict.Holds {
 		return errors.Join(err, errSaid)
 	}
@@ -93,32 +95,32 @@ func (a *app) rehearse(ctx context.Context, h *profile.Harness, record *report.R
 
 // suiteReport is where the suite writes what became of its specs. It is no
 // artifact: nobody has taken secrets out of it.
-func suiteReport(h *profile.Harness) string { return h.Environment.Dir("suite.json") }
+func (w *work) suiteReport() string { return w.Environment.Dir("suite.json") }
 
 // suiteGrace is how long the suite may take to clean up after a signal.
 const suiteGrace = time.Minute
 
 // runSuite runs the compiled suite and streams what it says.
-func (a *app) runSuite(ctx context.Context, h *profile.Harness, compiled func() (string, error), focus string) error {
+func (w *work) runSuite(ctx context.Context, compiled func() (string, error), focus string) error {
 	binary, err := compiled()
 	if err != nil {
 		return err
 	}
 	args := []string{
-		"-test.timeout=0", "--ginkgo.v", "--ginkgo.no-color=" + fmt.Sprint(!isTerminal(a.out)),
-		"--ginkgo.json-report=" + suiteReport(h),
+		"-test.timeout=0", "--ginkgo.v", "--ginkgo.no-color=" + fmt.Sprint(!isTerminal(w.app.out)),
+		"--ginkgo.json-report=" + w.suiteReport(),
 	}
 	if focus != "" {
 		args = append(args, "--ginkgo.focus="+focus)
 	}
 	suite := exec.CommandContext(ctx, binary, args...)
-	suite.Dir = filepath.Join(h.Checkout, suitePackage)
+	suite.Dir = filepath.Join(w.Checkout, suitePackage)
 	suite.Env = append(os.Environ(),
-		artifact.Variable+"="+h.Folder,
-		profile.Variable+"="+h.Profile,
-		profile.EnvironmentVariable+"="+h.Environment.Name(),
+		artifact.Variable+"="+w.Folder,
+		profile.Variable+"="+w.Profile,
+		profile.EnvironmentVariable+"="+w.Environment.Name(),
 	)
-	suite.Stdout, suite.Stderr = a.out, a.err
+	suite.Stdout, suite.Stderr = w.app.out, w.app.err
 	// A session's signal reaches only us: the suite is asked once, by us.
 	suite.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	suite.Cancel = func() error { return suite.Process.Signal(os.Interrupt) }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seatrial/seatrial/framework/report"
-	"github.com/seatrial/seatrial/suites/profile"
 )
 
 func (a *app) up() *cobra.Command {
@@ -20,35 +19,36 @@ func (a *app) up() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			record := report.New(a.setup.Name(), report.Options{})
-			h, done, err := a.open(cmd.Context(), record)
+			w, err := a.open(cmd.Context(), record)
 			if err != nil {
 				return err
 			}
-			defer done()
+			defer w.done()
 			begun := time.Now()
-			_, stack, err := h.Up(cmd.Context())
+			_, stack, err := w.Up(cmd.Context())
+			w.settle()
 			if err != nil {
-				return a.notUp(cmd.Context(), h, record, err)
+				return w.notUp(cmd.Context(), record, err)
 			}
-			fmt.Fprintf(a.err, "\nenvironment %s is up after %.1f s\n\n", h.Environment.Name(), time.Since(begun).Seconds())
+			fmt.Fprintf(a.err, "\nenvironment %s is up after %.1f s\n\n", w.Environment.Name(), time.Since(begun).Seconds())
 			return stack.Describe(a.out)
 		},
 	}
 }
 
 // notUp writes the report of a bring-up that failed beside its artifacts.
-func (a *app) notUp(ctx context.Context, h *profile.Harness, record *report.Report, err error) error {
+func (w *work) notUp(ctx context.Context, record *report.Report, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	err = errors.Join(err, write(h, record))
-	return fmt.Errorf("%w\nlogs of every process lie in %s; `seatrial status` shows what stands, the same command tries again", err, h.Folder)
+	err = errors.Join(err, w.write(record))
+	return fmt.Errorf("%w\nlogs of every process lie in %s; `seatrial status` shows what stands, the same command tries again", err, w.Folder)
 }
 
 // write writes the report in both forms into the run's folder.
-func write(h *profile.Harness, record *report.Report) error {
+func (w *work) write(record *report.Report) error {
 	return errors.Join(
-		record.WriteJSON(filepath.Join(h.Folder, "report.json")),
-		record.WriteJUnit(filepath.Join(h.Folder, "junit.xml")),
+		record.WriteJSON(filepath.Join(w.Folder, "report.json")),
+		record.WriteJUnit(filepath.Join(w.Folder, "junit.xml")),
 	)
 }
