@@ -35,7 +35,15 @@ type Setup struct {
 	Observer stage.Observer
 	// Intervals are those that suites declare, besides the stages' own.
 	Intervals []interval.Defaults
+	// StateSpace is how many bytes must be free where the environment's state
+	// lies; 0 means DefaultStateSpace.
+	StateSpace uint64
 }
+
+// DefaultStateSpace is room for the state of an embedded stack: it holds 130 MB
+// after some rehearsals, half of it etcd's log. Servers that run out of room end
+// with a stack trace, which tells nobody what to do.
+const DefaultStateSpace = 512 << 20
 
 // Name is the environment's name.
 func (s Setup) Name() string {
@@ -47,6 +55,7 @@ func (s Setup) profile() string { return cmp.Or(s.Profile, os.Getenv(Variable), 
 // settle fills in what was left out.
 func (s Setup) settle() (Setup, error) {
 	s.Profile, s.Environment = s.profile(), s.Name()
+	s.StateSpace = cmp.Or(s.StateSpace, DefaultStateSpace)
 	if s.Options.Checkout == "" {
 		root, err := Root("")
 		if err != nil {
@@ -74,7 +83,8 @@ type Harness struct {
 	// first is written.
 	Folder string
 
-	intervals *interval.Set
+	intervals  *interval.Set
+	stateSpace uint64
 }
 
 // Open takes the environment for this process alone. One that is in use is
@@ -125,6 +135,7 @@ func open(ctx context.Context, setup Setup, take func(context.Context, environme
 		Artifacts:   artifact.NewRegistry(redact.New()),
 		Folder:      artifacts,
 		intervals:   intervals,
+		stateSpace:  setup.StateSpace,
 	}
 	h.Runner = &stage.Runner{Environment: held, Observer: setup.Observer, OnFailure: h.failed}
 	return h, nil
@@ -154,6 +165,9 @@ func (h *Harness) Context(ctx context.Context) context.Context {
 // Up brings the stack up, or reuses it, and returns it with a context of all
 // handles.
 func (h *Harness) Up(ctx context.Context) (context.Context, *Stack, error) {
+	if err := environment.RequireFree(h.Environment.Dir(), h.stateSpace); err != nil {
+		return ctx, nil, fmt.Errorf("bring the stack up: %w", err)
+	}
 	return h.stack(h.Runner.Up(h.Context(ctx), h.Stages...))
 }
 

@@ -190,6 +190,23 @@ func TestDownOfNothingLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAFullDiskIsSaidFirst(t *testing.T) {
+	setup := setUp(t)
+	setup.StateSpace = 1 << 60
+	h, err := profile.Open(t.Context(), setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	var full *environment.DiskFullError
+	if _, _, err := h.Up(t.Context()); !errors.As(err, &full) || full.Need != setup.StateSpace {
+		t.Errorf("got %v", err)
+	}
+	if records, err := stage.Records(h.Environment); err != nil || len(records) != 0 {
+		t.Errorf("begun all the same: %v, %v", records, err)
+	}
+}
+
 func TestArtifactsGoWhereTheyAreAsked(t *testing.T) {
 	setup := setUp(t)
 	for variable, want := range map[string]func(string) bool{
