@@ -137,6 +137,25 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 	}
 }
 
+// Whoever learns of a decision finds it written down: a callout that is killed
+// right after it admitted somebody has that on record.
+func TestDecisionIsWrittenDownBeforeItIsKnown(t *testing.T) {
+	f := newFleet(t)
+	log := new(lines)
+	startCallout(t, f.config(t, ""), log).waitReady(t)
+	good, bad := f.issuer.Token(t, string(deviceA), "device", nil), f.issuer.Token(t, string(deviceA), "billing", nil)
+	for i := range 200 {
+		token, want := good, "admitted"
+		if i%2 == 1 {
+			token, want = bad, "refused"
+		}
+		f.try(t, nats.Token(token))
+		if all := log.decisions(t); len(all) != i+1 || all[i].Result != want {
+			t.Fatalf("after connection %d there are %d audit lines, want one more, %q", i, len(all), want)
+		}
+	}
+}
+
 func TestRotationAndOutage(t *testing.T) {
 	f := newFleet(t)
 	log := new(lines)

@@ -48,43 +48,56 @@ func (s *Service) work(stop <-chan struct{}) {
 	}
 }
 
-// handle answers one request, or drops it, and records which.
+// handle decides about one request, records the decision and then answers, or
+// does not. In this order whoever is in stands in the record, whatever becomes
+// of this program, and who learns of a decision finds it written down.
 func (s *Service) handle(r request) {
 	ctx, cancel := context.WithDeadline(context.Background(), r.arrived.Add(s.options.Budget))
 	defer cancel()
-	record := &audit.Record{Result: audit.Dropped}
+	record, answer := s.decide(ctx, r)
+	record.Latency = time.Since(r.arrived)
+	s.options.Record(ctx, record)
+	if answer == nil {
+		return
+	}
+	if err := r.msg.Respond(answer); err != nil {
+		s.options.Log.WarnContext(ctx, "The answer to a request could not be sent; the client will try again.",
+			"result", record.Result, "name", record.Name, "clientID", record.ClientID, "error", err)
+	}
+}
+
+// decide returns what comes of a request, and the answer if there is to be one.
+func (s *Service) decide(ctx context.Context, r request) (record *audit.Record, answer []byte) {
+	record = &audit.Record{Result: audit.Dropped}
 	defer func() {
 		if fault := recover(); fault != nil {
 			// Whatever a client sent, it must not take the others' callout away.
 			s.options.Log.Error("A request made this program panic; it was dropped.", "panic", fault, "stack", string(debug.Stack()))
-			record.Result = audit.Dropped
+			record.Result, answer = audit.Dropped, nil
 			fail(record, refusal.New(refusal.Internal, "panic"))
 		}
-		record.Latency = time.Since(r.arrived)
-		s.options.Record(ctx, record)
 	}()
-
 	if ctx.Err() != nil {
 		fail(record, refusal.New(refusal.Stale, "the request waited longer than %s", s.options.Budget))
-		return
+		return record, nil
 	}
 	claims, err := s.options.Authority.open(r.msg)
 	if err != nil {
 		fail(record, err)
-		return
+		return record, nil
 	}
 	describe(record, claims)
 	// The server's clock counts here; it gives the second in which it stops
 	// waiting.
 	if claims.Expires > 0 && r.arrived.Unix() > claims.Expires {
 		fail(record, refusal.New(refusal.Stale, "the server stopped waiting at %s: the request was long on its way, or the clocks differ", time.Unix(claims.Expires, 0).UTC().Format(time.RFC3339)))
-		return
+		return record, nil
 	}
-	s.decide(ctx, r.msg, claims, record)
+	return record, s.judge(ctx, claims, record)
 }
 
-// decide answers a request that can be answered.
-func (s *Service) decide(ctx context.Context, msg *nats.Msg, claims *jwt.AuthorizationRequestClaims, record *audit.Record) {
+// judge answers a request that can be answered; nil if that took too long.
+func (s *Service) judge(ctx context.Context, claims *jwt.AuthorizationRequestClaims, record *audit.Record) []byte {
 	grant, err := s.options.Admission.Admit(ctx, credential(&claims.ConnectOptions))
 	record.Role, record.Name, record.TokenID, record.KeyID = grant.Role, grant.Name, grant.TokenID, grant.KeyID
 	var answer []byte
@@ -98,20 +111,17 @@ func (s *Service) decide(ctx context.Context, msg *nats.Msg, claims *jwt.Authori
 		fail(record, err)
 		if answer, err = s.options.Authority.refuse(claims, err); err != nil {
 			fail(record, err)
-			return
+			return nil
 		}
 	}
 	if ctx.Err() != nil {
 		if result == audit.Admitted {
 			fail(record, refusal.New(refusal.Stale, "the decision took longer than %s", s.options.Budget))
 		}
-		return
-	}
-	if err := msg.Respond(answer); err != nil {
-		fail(record, refusal.New(refusal.Internal, "send the answer: %w", err))
-		return
+		return nil
 	}
 	record.Result = result
+	return answer
 }
 
 // credential returns what the client sent as its token: auth_token, or a
