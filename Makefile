@@ -5,8 +5,9 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# podman's bindings without cgo, and without the storage drivers of an engine.
-TAGS := remote,containers_image_openpgp,exclude_graphdriver_btrfs,btrfs_noversion,exclude_graphdriver_devicemapper
+# podman's bindings without cgo, and without the storage drivers of an engine;
+# libvirt is loaded when it is used, so that nobody else needs it.
+TAGS := remote,containers_image_openpgp,exclude_graphdriver_btrfs,btrfs_noversion,exclude_graphdriver_devicemapper,libvirt_dlopen
 export GOFLAGS := $(GOFLAGS) -tags=$(TAGS)
 
 PROFILE ?= embedded
