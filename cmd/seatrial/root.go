@@ -12,7 +12,7 @@ import (
 	"github.com/seatrial/seatrial/framework/progress"
 	"github.com/seatrial/seatrial/framework/stage"
 	"github.com/seatrial/seatrial/suites/profile"
-	"github.com/seatrial/seatrial/suites/rehearsal"
+	"github.com/seatrial/seatrial/suites/trial"
 )
 
 // app is what all commands share.
@@ -24,7 +24,7 @@ type app struct {
 func newRoot(out, err io.Writer) *cobra.Command {
 	a := &app{out: out, err: err}
 	// One file may override the intervals of stages and specs, for all commands.
-	a.setup.Intervals = []interval.Defaults{rehearsal.Intervals()}
+	a.setup.Intervals = []interval.Defaults{trial.Intervals()}
 	root := &cobra.Command{
 		Use:   "seatrial",
 		Short: "Rehearse a fleet on this machine",

@@ -8,21 +8,35 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seatrial/seatrial/fixtures/binary"
+	"github.com/seatrial/seatrial/suites/profile"
+	"github.com/seatrial/seatrial/suites/rehearsal"
 )
 
-// suitePackage is the package of the seven specs.
-const suitePackage = "suites/rehearsal"
+// suite is a package of specs.
+type suite struct {
+	// folder is its package's in the checkout, specs how many it has.
+	folder string
+	specs  int
+}
+
+// rehearsed is the suite that is run unless another is asked for.
+const rehearsed = "rehearsal"
+
+// suites are all that can be run, by name.
+var suites = map[string]suite{
+	rehearsed: {"suites/rehearsal", rehearsal.Specs},
+}
 
 // compile compiles the suite while the stack comes up. The returned function
 // waits for it and returns the binary.
-func compile(ctx context.Context, checkout string) func() (string, error) {
+func (s suite) compile(ctx context.Context, checkout string) func() (string, error) {
 	type result struct {
 		path string
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		path, err := binary.New(checkout).Suite(ctx, suitePackage)
+		path, err := binary.New(checkout).Suite(ctx, s.folder, profile.Variant())
 		done <- result{path, err}
 	}()
 	return func() (string, error) {

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,18 +19,21 @@ import (
 	"github.com/seatrial/seatrial/framework/artifact"
 	"github.com/seatrial/seatrial/framework/report"
 	"github.com/seatrial/seatrial/suites/profile"
-	"github.com/seatrial/seatrial/suites/rehearsal"
 )
 
 func (a *app) test() *cobra.Command {
-	var focus string
+	var name, focus string
 	cmd := &cobra.Command{
 		Use:   "test",
-		Short: "Bring the stack up, or reuse it, run the seven specs and print the verdict",
+		Short: "Bring the stack up, or reuse it, run a suite (the seven specs) and print the verdict",
 		Long: "Test fails unless every spec ran and passed. Reports, and what is needed to understand a failure, are\n" +
 			"written to $" + artifact.Variable + ", or to a folder of their own below _artifacts.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			asked, ok := suites[name]
+			if !ok {
+				return fmt.Errorf("unknown suite %q: there is %s", name, strings.Join(slices.Sorted(maps.Keys(suites)), ", "))
+			}
 			record := report.New(a.setup.Name(), report.Options{CI: focus == ""})
 			w, err := a.open(cmd.Context(), record)
 			if err != nil {
@@ -36,23 +42,24 @@ func (a *app) test() *cobra.Command {
 			defer w.done()
 			compiling, stop := context.WithCancel(cmd.Context())
 			defer stop()
-			suite := compile(compiling, w.Checkout)
+			compiled := asked.compile(compiling, w.Checkout)
 			_, _, err = w.Up(cmd.Context())
 			w.settle()
 			if err != nil {
 				stop()
-				_, _ = suite() // leaves no compiler behind
+				_, _ = compiled() // leaves no compiler behind
 				return w.notUp(cmd.Context(), record, err)
 			}
-			return w.rehearse(cmd.Context(), record, suite, focus)
+			return w.rehearse(cmd.Context(), record, asked, compiled, focus)
 		},
 	}
+	cmd.Flags().StringVar(&name, "suite", rehearsed, "which suite is run")
 	cmd.Flags().StringVar(&focus, "focus", "", "run only specs whose text matches this regular expression")
 	return cmd
 }
 
 // rehearse runs the suite against what is up, and prints the verdict.
-func (w *work) rehearse(ctx context.Context, record *report.Report, suite func() (string, error), focus string) error {
+func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite, compiled func() (string, error), focus string) error {
 	// The suite is another process: it attaches.
 	if err := w.Environment.Share(); err != nil {
 		return err
@@ -64,7 +71,7 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, suite func()
 	if err := os.Remove(w.suiteReport()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the report of the last run: %w", err)
 	}
-	ran := w.runSuite(ctx, suite, focus)
+	ran := w.runSuite(ctx, asked, compiled, focus)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -76,8 +83,8 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, suite func()
 		record.AddProblem(ran.Error())
 	}
 	verdict := record.Verdict()
-	if focus == "" && verdict.Total != rehearsal.Specs {
-		record.AddProblem(fmt.Sprintf("the suite reports %d specs, a rehearsal has %d", verdict.Total, rehearsal.Specs))
+	if focus == "" && verdict.Total != asked.specs {
+		record.AddProblem(fmt.Sprintf("the suite reports %d specs, it has %d", verdict.Total, asked.specs))
 		verdict = record.Verdict()
 	}
 	if ran != nil && verdict.Holds {
@@ -101,7 +108,7 @@ func (w *work) suiteReport() string { return w.Environment.Dir("suite.json") }
 const suiteGrace = time.Minute
 
 // runSuite runs the compiled suite and streams what it says.
-func (w *work) runSuite(ctx context.Context, compiled func() (string, error), focus string) error {
+func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (string, error), focus string) error {
 	binary, err := compiled()
 	if err != nil {
 		return err
@@ -114,7 +121,7 @@ func (w *work) runSuite(ctx context.Context, compiled func() (string, error), fo
 		args = append(args, "--ginkgo.focus="+focus)
 	}
 	suite := exec.CommandContext(ctx, binary, args...)
-	suite.Dir = filepath.Join(w.Checkout, suitePackage)
+	suite.Dir = filepath.Join(w.Checkout, asked.folder)
 	suite.Env = append(os.Environ(),
 		artifact.Variable+"="+w.Folder,
 		profile.Variable+"="+w.Profile,

@@ -74,7 +74,8 @@ type Report struct {
 
 // Options of a report.
 type Options struct {
-	// CI makes a skipped spec mean that the promise was not shown.
+	// CI makes a skipped spec mean that the promise was not shown, unless it was
+	// skipped for a limit that the stack declares (Undeclared).
 	CI bool
 	// Redactor cleans every message; nil knows the shapes of secrets only.
 	Redactor *redact.Redactor

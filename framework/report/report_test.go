@@ -74,6 +74,21 @@ func TestVerdict(t *testing.T) {
 			fill: func(r *report.Report) { r.AddGinkgo(suite(passed, skipped)) },
 			want: []string{"does not hold", "this profile cannot cut power"},
 		},
+		"skipped in CI for a limit that is declared": {
+			ci: true,
+			fill: func(r *report.Report) {
+				r.AddGinkgo(suite(passed, spec("a power cut is survived", ginkgo.SpecStateSkipped, report.Undeclared+"no power cut")))
+			},
+			holds: true,
+			want:  []string{"holds — 1 of 2 specs passed, as far as it was tried", "the stack declares a limit: no power cut"},
+		},
+		"all skipped in CI for limits that are declared": {
+			ci: true,
+			fill: func(r *report.Report) {
+				r.AddGinkgo(suite(spec("a power cut is survived", ginkgo.SpecStateSkipped, report.Undeclared+"no power cut")))
+			},
+			want: []string{"does not hold — 0 of 1"},
+		},
 		"pending in CI": {
 			ci:   true,
 			fill: func(r *report.Report) { r.AddGinkgo(suite(passed, spec("later", ginkgo.SpecStatePending, ""))) },

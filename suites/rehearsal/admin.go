@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/trial"
 	"github.com/seatrial/seatrial/suites/wire"
 )
 
@@ -15,20 +16,20 @@ import (
 // own is refused the same subjects.
 func AdminReads(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	admin := in.admin(ctx)
+	admin := in.Admin(ctx)
 	// A device that never ran anything has no status to read.
-	in.settled(ctx, in.deploy(ctx, "read", everyone(), in.container("read")))
+	in.Settled(ctx, in.Deploy(ctx, "read", trial.Everyone(), in.Container("read")))
 	for _, d := range in.Stack.Devices {
 		By("reading everything of " + d.ID() + " as admin")
-		subject := protocol.HeartbeatSubject(id(d))
+		subject := protocol.HeartbeatSubject(trial.ID(d))
 		in.hears(ctx, admin, subject)
-		info, _, err := admin.Info(ctx, id(d))
+		info, _, err := admin.Info(ctx, trial.ID(d))
 		Expect(err).NotTo(HaveOccurred())
-		Expect(info.Device).To(Equal(id(d)))
+		Expect(info.Device).To(Equal(trial.ID(d)))
 		Expect(info.Labels).To(Equal(d.Labels()))
-		status, _, err := admin.Status(ctx, id(d))
+		status, _, err := admin.Status(ctx, trial.ID(d))
 		Expect(err).NotTo(HaveOccurred())
-		Expect(status.Device).To(Equal(id(d)))
+		Expect(status.Device).To(Equal(trial.ID(d)))
 		Expect(admin.Refusals()).To(BeEmpty())
 
 		for _, other := range in.Stack.Devices {
@@ -36,11 +37,11 @@ func AdminReads(ctx context.Context, in Input) {
 				continue
 			}
 			By("reading the same with the token of " + other.ID())
-			asDevice := in.as(ctx, id(other))
-			answers := protocol.InboxPrefix(id(other)) + ".answer"
+			asDevice := in.As(ctx, trial.ID(other))
+			answers := protocol.InboxPrefix(trial.ID(other)) + ".answer"
 			in.refusesSubscribe(ctx, asDevice, subject)
-			in.refusesPublish(ctx, asDevice, protocol.BucketInfo.DirectGet(id(d)), answers)
-			in.refusesPublish(ctx, asDevice, protocol.BucketStatus.DirectGet(id(d)), answers)
+			in.refusesPublish(ctx, asDevice, protocol.BucketInfo.DirectGet(trial.ID(d)), answers)
+			in.refusesPublish(ctx, asDevice, protocol.BucketStatus.DirectGet(trial.ID(d)), answers)
 			asDevice.Close()
 		}
 	}
@@ -49,7 +50,7 @@ func AdminReads(ctx context.Context, in Input) {
 // hears asserts that a heartbeat arrives on the subject.
 func (in Input) hears(ctx context.Context, client *wire.Client, subject string) {
 	GinkgoHelper()
-	ctx, cancel := in.within(ctx, IntervalHeartbeat)
+	ctx, cancel := in.Within(ctx, trial.IntervalHeartbeat)
 	defer cancel()
 	beats, err := client.Heartbeats(ctx, subject)
 	Expect(err).NotTo(HaveOccurred())
@@ -62,7 +63,7 @@ func (in Input) hears(ctx context.Context, client *wire.Client, subject string) 
 // alone and in a queue group.
 func (in Input) refusesSubscribe(ctx context.Context, client *wire.Client, subject string) {
 	GinkgoHelper()
-	ctx, cancel := in.within(ctx, IntervalRefused)
+	ctx, cancel := in.Within(ctx, trial.IntervalRefused)
 	defer cancel()
 	_, err := client.Conn().SubscribeSync(subject)
 	Expect(err).NotTo(HaveOccurred())
@@ -76,7 +77,7 @@ func (in Input) refusesSubscribe(ctx context.Context, client *wire.Client, subje
 // answer is to go to reply.
 func (in Input) refusesPublish(ctx context.Context, client *wire.Client, subject, reply string) {
 	GinkgoHelper()
-	ctx, cancel := in.within(ctx, IntervalRefused)
+	ctx, cancel := in.Within(ctx, trial.IntervalRefused)
 	defer cancel()
 	Expect(client.Conn().PublishRequest(subject, reply, []byte("{}"))).To(Succeed())
 	Expect(client.Refused(ctx, wire.Publish, subject)).To(Succeed())

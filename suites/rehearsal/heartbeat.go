@@ -12,6 +12,7 @@ import (
 
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/trial"
 )
 
 // beatsWanted is how many heartbeats of a device show that it goes on.
@@ -24,9 +25,9 @@ const beatsWanted = 3
 // now; heartbeats are not stored, so those that arrive were sent now.
 func Heartbeat(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	ctx, cancel := in.within(ctx, IntervalHeartbeat)
+	ctx, cancel := in.Within(ctx, trial.IntervalHeartbeat)
 	defer cancel()
-	admin := in.admin(ctx)
+	admin := in.Admin(ctx)
 	beats, err := admin.Heartbeats(ctx, protocol.AllHeartbeats)
 	Expect(err).NotTo(HaveOccurred())
 
@@ -58,7 +59,7 @@ func Heartbeat(ctx context.Context, in Input) {
 
 	By("waiting for the Device resources")
 	for _, d := range in.Stack.Devices {
-		in.eventually(ctx, IntervalHeartbeat, func(g Gomega) {
+		in.Eventually(ctx, trial.IntervalHeartbeat, func(g Gomega) {
 			found := new(fleet.Device)
 			g.Expect(in.Stack.Client.Get(ctx, client.ObjectKey{Name: d.ID()}, found)).To(Succeed())
 			g.Expect(before).NotTo(HaveKey(found.UID), "%s is the resource that was deleted", d.ID())
@@ -74,7 +75,7 @@ func Heartbeat(ctx context.Context, in Input) {
 // allHeard says whether every device has been heard often enough.
 func allHeard(in Input, heard map[protocol.DeviceID][]uint64) bool {
 	for _, d := range in.Stack.Devices {
-		if len(heard[id(d)]) < beatsWanted {
+		if len(heard[trial.ID(d)]) < beatsWanted {
 			return false
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/device"
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/trial"
 	"github.com/seatrial/seatrial/suites/wire"
 )
 
@@ -24,11 +25,11 @@ import (
 // allowed.
 func Isolation(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	one, other := in.apart()
-	attacker, victim := id(one), id(other)
-	admin := in.admin(ctx)
-	d := in.deploy(ctx, "isolation", everyone(), in.container("isolation"))
-	in.settled(ctx, d)
+	one, other := in.Apart()
+	attacker, victim := trial.ID(one), trial.ID(other)
+	admin := in.Admin(ctx)
+	d := in.Deploy(ctx, "isolation", trial.Everyone(), in.Container("isolation"))
+	in.Settled(ctx, d)
 	before, err := look(ctx, admin, other)
 	Expect(err).NotTo(HaveOccurred())
 	beats, err := admin.Heartbeats(ctx, protocol.HeartbeatSubject(victim))
@@ -38,7 +39,7 @@ func Isolation(ctx context.Context, in Input) {
 	in.refusesForgeries(ctx, attacker, victim)
 
 	By("subscribing to what is another's")
-	a := in.as(ctx, attacker)
+	a := in.As(ctx, attacker)
 	in.readsItsOwn(ctx, a, attacker)
 	for _, subject := range forbiddenSubscriptions(attacker, victim) {
 		in.refusesSubscribe(ctx, a, subject)
@@ -57,15 +58,15 @@ func Isolation(ctx context.Context, in Input) {
 	By("looking at the other device")
 	Expect(look(ctx, admin, other)).To(Equal(before))
 	in.onlyItsOwnHeartbeats(ctx, beats)
-	reply := in.command(ctx, admin, other, protocol.VerbReconcile)
+	reply := in.Command(ctx, admin, other, protocol.VerbReconcile)
 	Expect(reply.Changed).To(BeEmpty())
 	Expect(look(ctx, admin, other)).To(Equal(before))
 
 	By("making sure that a change would have been seen")
-	in.change(ctx, d, func(spec *fleet.DeploymentSpec) {
+	in.Change(ctx, d, func(spec *fleet.DeploymentSpec) {
 		spec.Containers[0].Env = append(spec.Containers[0].Env, fleet.EnvVar{Name: level, Value: "allowed"})
 	})
-	in.eventually(ctx, IntervalDelivered, func(g Gomega) {
+	in.Eventually(ctx, trial.IntervalDelivered, func(g Gomega) {
 		now, err := look(ctx, admin, other)
 		g.Expect(err).NotTo(HaveOccurred())
 		for _, bucket := range []protocol.Bucket{protocol.BucketDesired, protocol.BucketStatus} {
@@ -73,7 +74,7 @@ func Isolation(ctx context.Context, in Input) {
 		}
 		g.Expect(now.Containers).NotTo(Equal(before.Containers))
 	}).Should(Succeed())
-	in.settled(ctx, d)
+	in.Settled(ctx, d)
 }
 
 // outside is all of a device that can be seen from outside.
@@ -89,7 +90,7 @@ type outside struct {
 func look(ctx context.Context, admin *wire.Client, on device.Device) (outside, error) {
 	seen := outside{Documents: map[protocol.Bucket]string{}, Containers: map[string]string{}}
 	for _, bucket := range protocol.Buckets() {
-		document, err := admin.Read(ctx, bucket, id(on))
+		document, err := admin.Read(ctx, bucket, trial.ID(on))
 		if err != nil {
 			return seen, err
 		}
@@ -113,7 +114,7 @@ func look(ctx context.Context, admin *wire.Client, on device.Device) (outside, e
 // readsItsOwn is the control: the same connection reads what it may.
 func (in Input) readsItsOwn(ctx context.Context, a *wire.Client, attacker protocol.DeviceID) {
 	GinkgoHelper()
-	ctx, cancel := in.within(ctx, IntervalCommand)
+	ctx, cancel := in.Within(ctx, trial.IntervalCommand)
 	defer cancel()
 	desired, _, err := a.Desired(ctx, attacker)
 	Expect(err).NotTo(HaveOccurred())
@@ -124,7 +125,7 @@ func (in Input) readsItsOwn(ctx context.Context, a *wire.Client, attacker protoc
 // by one agent: they count up.
 func (in Input) onlyItsOwnHeartbeats(ctx context.Context, beats *wire.Heartbeats) {
 	GinkgoHelper()
-	ctx, cancel := in.within(ctx, IntervalHeartbeat)
+	ctx, cancel := in.Within(ctx, trial.IntervalHeartbeat)
 	defer cancel()
 	heard, strays, err := beats.Drain(ctx)
 	Expect(err).NotTo(HaveOccurred())

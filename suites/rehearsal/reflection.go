@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/trial"
 	"github.com/seatrial/seatrial/suites/wire"
 )
 
@@ -17,7 +18,7 @@ import (
 // writes is what stands there, so that it stays as it is.
 func (in Input) reflects(ctx context.Context, admin, a *wire.Client, attacker, victim protocol.DeviceID) {
 	GinkgoHelper()
-	ctx, cancel := in.within(ctx, IntervalCommand)
+	ctx, cancel := in.Within(ctx, trial.IntervalCommand)
 	defer cancel()
 	read := protocol.BucketDesired.DirectGet(attacker)
 	for _, bucket := range []protocol.Bucket{protocol.BucketInfo, protocol.BucketStatus} {

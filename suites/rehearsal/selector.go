@@ -5,12 +5,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/seatrial/seatrial/fixtures/device"
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/trial"
 )
 
 // Selector shows that a deployment reaches the devices that its selector
@@ -22,32 +20,32 @@ import (
 // been asked to reconcile it, and what it does not run then is not coming.
 func Selector(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	admin := in.admin(ctx)
-	one, other := in.apart()
+	admin := in.Admin(ctx)
+	one, other := in.Apart()
 
 	By("deploying to the one group, then to the other")
-	first := in.deploy(ctx, "selected", groupOf(one), in.container("selected"))
-	second := in.deploy(ctx, "witness", groupOf(other), in.container("witness"))
+	first := in.Deploy(ctx, "selected", trial.GroupOf(one), in.Container("selected"))
+	second := in.Deploy(ctx, "witness", trial.GroupOf(other), in.Container("witness"))
 
 	for _, d := range in.Stack.Devices {
 		for _, deployment := range []*fleet.Deployment{first, second} {
-			if matches(deployment.Spec.Selector, d) {
-				in.running(ctx, d, deployment.Spec.Containers[0].Name)
+			if trial.Matches(deployment.Spec.Selector, d) {
+				in.Running(ctx, d, deployment.Spec.Containers[0].Name)
 			}
 		}
 	}
-	in.settled(ctx, first, second)
+	in.Settled(ctx, first, second)
 
 	By("asking every device to reconcile, and looking at what it holds")
 	for _, d := range in.Stack.Devices {
-		in.command(ctx, admin, d, protocol.VerbReconcile)
-		desired, _, err := admin.Desired(ctx, id(d))
+		in.Command(ctx, admin, d, protocol.VerbReconcile)
+		desired, _, err := admin.Desired(ctx, trial.ID(d))
 		Expect(err).NotTo(HaveOccurred())
-		found, err := names(ctx, d)
+		found, err := trial.ContainerNames(ctx, d)
 		Expect(err).NotTo(HaveOccurred())
 		for _, deployment := range []*fleet.Deployment{first, second} {
 			want := HaveLen(0)
-			if matches(deployment.Spec.Selector, d) {
+			if trial.Matches(deployment.Spec.Selector, d) {
 				want = HaveLen(1)
 			}
 			container := deployment.Spec.Containers[0].Name
@@ -55,14 +53,6 @@ func Selector(ctx context.Context, in Input) {
 			Expect(only(containersOf(desired), container)).To(want, "%s in the desired state of %s, which is %v", container, d.ID(), d.Labels())
 		}
 	}
-}
-
-// matches says whether the selector is for the device.
-func matches(selector metav1.LabelSelector, d device.Device) bool {
-	GinkgoHelper()
-	compiled, err := metav1.LabelSelectorAsSelector(&selector)
-	Expect(err).NotTo(HaveOccurred())
-	return compiled.Matches(labels.Set(d.Labels()))
 }
 
 // only returns those of all that equal one.
