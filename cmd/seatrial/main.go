@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/seatrial/seatrial/fixtures/device"
+	"github.com/seatrial/seatrial/fixtures/lab"
 )
 
 // interrupted is the exit code of a command that a signal ended, by the shells'
@@ -23,8 +24,10 @@ func main() {
 	err := newRoot(os.Stdout, os.Stderr).ExecuteContext(ctx)
 	code := exitCode(ctx, err)
 	switch {
-	case code == interrupted:
+	case code == interrupted && ctx.Err() != nil && !errors.As(err, new(*lab.ExitError)):
 		fmt.Fprintln(os.Stderr, "seatrial: interrupted; what is up stays, the same command goes on from here, `seatrial down` removes it")
+	case errors.As(err, new(*lab.ExitError)) && !errors.Is(err, lab.ErrNotUp):
+		// The command in the lab has said what is wrong.
 	case err != nil && !errors.Is(err, errSaid):
 		fmt.Fprintln(os.Stderr, "seatrial:", err)
 	}
@@ -34,13 +37,18 @@ func main() {
 // errSaid is returned by commands that have said what is wrong themselves.
 var errSaid = errors.New("the command has failed")
 
-// exitCode is 0 for success, that of a command that was run on a device, 130
-// after a signal, and 1 for all else.
+// exitCode is 0 for success, that of a command that was run in a lab or on a
+// device, 130 after a signal, and 1 for all else.
 func exitCode(ctx context.Context, err error) int {
-	var exit *device.ExitError
+	var (
+		exit *device.ExitError
+		run  *lab.ExitError
+	)
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &run):
+		return run.Code // signals were the command's to answer
 	case ctx.Err() != nil:
 		return interrupted
 	case errors.As(err, &exit) && exit.Code > 0:

@@ -41,7 +41,7 @@ func newRoot(out, err io.Writer) *cobra.Command {
 	flags.StringVar(&a.setup.Environment, "environment", "", "where its state is kept (default $"+profile.EnvironmentVariable+", else the profile's name)")
 	root.AddCommand(
 		a.up(), a.down(), a.status(), a.plan(), a.test(), a.doctor(),
-		a.exec(), a.logs(), a.assets(), a.kubectl(), a.version(),
+		a.exec(), a.logs(), a.assets(), a.kubectl(), a.lab(), a.version(),
 	)
 	return root
 }
