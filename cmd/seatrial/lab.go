@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -35,12 +36,21 @@ func (a *app) lab() *cobra.Command {
 			if len(args) == 0 {
 				args = []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
 			}
-			return l.Foreground(cmd.Context(), args...)
+			return said(l.Foreground(cmd.Context(), args...))
 		},
 	}
 	cmd.PersistentFlags().StringVar(&o.Name, "name", lab.DefaultName, "which lab")
 	cmd.AddCommand(a.labUp(&o), a.labDown(&o), a.labStatus(&o), labInit(), labServe())
 	return cmd
+}
+
+// said marks the failure of a command in a lab, which has said itself what is
+// wrong. One that failed because the lab has ended could not.
+func said(err error) error {
+	if errors.As(err, new(*lab.ExitError)) && !errors.Is(err, lab.ErrNotUp) {
+		return errors.Join(errSaid, err)
+	}
+	return err
 }
 
 func (a *app) labUp(o *lab.Options) *cobra.Command {

@@ -24,10 +24,10 @@ func main() {
 	err := newRoot(os.Stdout, os.Stderr).ExecuteContext(ctx)
 	code := exitCode(ctx, err)
 	switch {
-	case code == interrupted && ctx.Err() != nil && !errors.As(err, new(*lab.ExitError)):
+	case errors.Is(err, errSaid) && errors.As(err, new(*lab.ExitError)):
+		// A signal was for the command in the lab.
+	case code == interrupted:
 		fmt.Fprintln(os.Stderr, "seatrial: interrupted; what is up stays, the same command goes on from here, `seatrial down` removes it")
-	case errors.As(err, new(*lab.ExitError)) && !errors.Is(err, lab.ErrNotUp):
-		// The command in the lab has said what is wrong.
 	case err != nil && !errors.Is(err, errSaid):
 		fmt.Fprintln(os.Stderr, "seatrial:", err)
 	}
@@ -48,7 +48,7 @@ func exitCode(ctx context.Context, err error) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &run):
-		return run.Code // signals were the command's to answer
+		return run.Code // signals were its own to answer
 	case ctx.Err() != nil:
 		return interrupted
 	case errors.As(err, &exit) && exit.Code > 0:
