@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -28,31 +30,51 @@ func (a *app) doctor() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			findings := []probe.Finding{goTool(cmd.Context()), loopback(cmd.Context()), controlPlane(cmd.Context())}
-			findings = append(findings, probe.Look(cmd.Context(), state).Findings...)
-			return a.diagnose(findings)
+			ctx := cmd.Context()
+			common := []probe.Finding{goTool(ctx), loopback(ctx)}
+			embedded := append([]probe.Finding{controlPlane(ctx)}, probe.Look(ctx, state).Findings...)
+			return a.diagnose([]checkup{
+				{profiles: []string{profile.Embedded, profileVM}, findings: common},
+				{profiles: []string{profile.Embedded}, findings: embedded},
+				{profiles: []string{profileVM}, findings: virtual(ctx, state)},
+			})
 		},
 	}
 }
 
-// diagnose prints the findings; it fails if something is missing.
-func (a *app) diagnose(findings []probe.Finding) error {
+// profileVM is the profile whose cluster runs in a container and whose devices
+// are guests.
+const profileVM = "vm"
+
+// checkup is what was found out for some of the profiles.
+type checkup struct {
+	profiles []string
+	findings []probe.Finding
+}
+
+// diagnose prints the findings; it fails if something is missing that the
+// profile which is meant needs.
+func (a *app) diagnose(all []checkup) error {
+	meant := cmp.Or(a.setup.Profile, os.Getenv(profile.Variable), profile.Embedded)
 	missing := 0
 	table := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	for _, f := range findings {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", f.What, f.Verdict, f.Detail)
-		if f.Remedy != "" {
-			fmt.Fprintf(table, "\t\t→ %s\n", f.Remedy)
-		}
-		if f.Verdict == probe.Missing {
-			missing++
+	for _, c := range all {
+		fmt.Fprintf(table, "for %s\t\t\n", strings.Join(c.profiles, ", "))
+		for _, f := range c.findings {
+			fmt.Fprintf(table, "  %s\t%s\t%s\n", f.What, f.Verdict, f.Detail)
+			if f.Remedy != "" {
+				fmt.Fprintf(table, "\t\t→ %s\n", f.Remedy)
+			}
+			if f.Verdict == probe.Missing && slices.Contains(c.profiles, meant) {
+				missing++
+			}
 		}
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print findings: %w", err)
 	}
 	if missing > 0 {
-		fmt.Fprintf(a.err, "\n%d missing: the embedded profile cannot come up here until that is remedied\n", missing)
+		fmt.Fprintf(a.err, "\n%d missing: the %s profile cannot come up here until that is remedied\n", missing, meant)
 		return errSaid
 	}
 	return nil

@@ -12,7 +12,9 @@ import (
 
 	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/fixtures/device/probe"
+	"github.com/seatrial/seatrial/fixtures/lab"
 	"github.com/seatrial/seatrial/framework/environment"
+	"github.com/seatrial/seatrial/suites/profile"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -29,6 +31,8 @@ func TestExitCodes(t *testing.T) {
 		{"failure", t.Context(), errors.New("x"), 1},
 		{"a signal", ended, context.Canceled, 130},
 		{"a command on a device", t.Context(), &device.ExitError{Code: 3}, 3},
+		{"a command in a lab", t.Context(), &lab.ExitError{Code: 3}, 3},
+		{"a command in a lab, as a signal came", ended, said(&lab.ExitError{Code: 7}), 7},
 		{"a command on a device that a signal ended", t.Context(), &device.ExitError{Code: -1}, 1},
 	} {
 		if got := exitCode(row.ctx, row.err); got != row.want {
@@ -90,8 +94,12 @@ func TestDiagnosisFailsForWhatIsMissing(t *testing.T) {
 	}{{[]probe.Finding{ok, limited}, nil}, {[]probe.Finding{ok, missing}, errSaid}} {
 		var out, said bytes.Buffer
 		a := &app{out: &out, err: &said}
-		if err := a.diagnose(row.findings); !errors.Is(err, row.want) {
+		if err := a.diagnose([]checkup{{[]string{profile.Embedded}, row.findings}}); !errors.Is(err, row.want) {
 			t.Errorf("got %v, want %v", err, row.want)
+		}
+		// What another profile needs is shown, and not missed.
+		if err := a.diagnose([]checkup{{[]string{profileVM}, row.findings}}); err != nil {
+			t.Errorf("another profile's: %v", err)
 		}
 		for _, f := range row.findings {
 			if !strings.Contains(out.String(), f.Detail) || !strings.Contains(out.String(), f.Remedy) {
