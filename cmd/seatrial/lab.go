@@ -116,6 +116,8 @@ func (a *app) labStatus(o *lab.Options) *cobra.Command {
 			}
 			how := "down"
 			switch {
+			case s.Ready && s.PID == 0:
+				how = "up, and this runs inside it"
 			case s.Ready:
 				how = fmt.Sprintf("up since %s, first process %d", s.Started.Format(time.TimeOnly), s.PID)
 			case s.Up:
