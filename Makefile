@@ -8,10 +8,18 @@ SHELL       := /bin/bash
 # podman's bindings without cgo, and without the storage drivers of an engine;
 # libvirt is loaded when it is used, so that nobody else needs it.
 TAGS := remote,containers_image_openpgp,exclude_graphdriver_btrfs,btrfs_noversion,exclude_graphdriver_devicemapper,libvirt_dlopen
-export GOFLAGS := $(GOFLAGS) -tags=$(TAGS)
 
 PROFILE ?= embedded
 SEATRIAL := bin/seatrial
+CGO := 0
+# What the vm profile links (k3d, Helm, libvirt) is left out of the program for
+# those who do not use it.
+ifeq ($(PROFILE),vm)
+SEATRIAL := bin/seatrial-vm
+CGO := 1
+TAGS := $(TAGS),vm
+endif
+export GOFLAGS := $(GOFLAGS) -tags=$(TAGS)
 
 .PHONY: help
 help: ## list the targets
@@ -19,13 +27,13 @@ help: ## list the targets
 
 .PHONY: setup
 setup:
-	@scripts/setup
+	@scripts/setup $(filter vm,$(PROFILE))
 
 # The CLI alone is built here; it builds everything else as it needs it.
 .PHONY: $(SEATRIAL)
 $(SEATRIAL): setup
 	@[[ -e $@ ]] || echo "building $@; on a machine that has built nothing yet this takes minutes"
-	@CGO_ENABLED=0 go build -o $@ ./cmd/seatrial
+	@CGO_ENABLED=$(CGO) go build -o $@ ./cmd/seatrial
 
 .PHONY: rehearse
 rehearse: $(SEATRIAL) ## bring the stack up (or reuse it), run the seven specs, print the verdict
@@ -47,9 +55,18 @@ status: $(SEATRIAL) ## show what stands
 doctor: $(SEATRIAL) ## show what this machine can and cannot do
 	@$(SEATRIAL) doctor
 
+.PHONY: lab
+lab: $(SEATRIAL) ## a shell beside a private Docker engine and libvirt, or CMD="…" there
+	@scripts/setup vm
+	@$(SEATRIAL) lab $(if $(CMD),-- bash -c '$(CMD)')
+
 .PHONY: test
 test: $(SEATRIAL) ## every test: unit, integration against real servers, the embedded rehearsal
 	@ci/test
+
+.PHONY: rehearse-vm
+rehearse-vm: ## what CI does beside `make test`: the vm profile from nothing, rehearsal and chaos
+	@ci/rehearse-vm
 
 .PHONY: lint
 lint: ## gofmt, go vet and golangci-lint with the walls between packages

@@ -39,10 +39,10 @@ const heartbeat = "1s"
 
 // Intervals are the defaults of the intervals that the stages wait for.
 func Intervals() []interval.Defaults {
-	return []interval.Defaults{
+	return append([]interval.Defaults{
 		binary.Intervals(), broker.Intervals(), cluster.Intervals(), device.Intervals(), identity.Intervals(),
 		product.Intervals(),
-	}
+	}, vmIntervals()...)
 }
 
 // embedded is everything as a process of this machine. Stages stand after those

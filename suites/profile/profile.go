@@ -1,6 +1,8 @@
 package profile
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +14,14 @@ import (
 // Embedded is the profile that needs nothing but Go and podman: every part is a
 // process of this machine, and a device a sandbox.
 const Embedded = "embedded"
+
+// VM is the profile whose cluster is k3d's and whose devices are virtual machines.
+// It needs Docker and libvirt, of the machine or of a lab.
+const VM = "vm"
+
+// ErrWithoutVM says that this program knows nothing of the vm profile: what that
+// links is of no use to those who rehearse the embedded one.
+var ErrWithoutVM = errors.New("this program was built without the profile vm: `make rehearse PROFILE=vm` builds one that has it, or build it with the tag vm and cgo")
 
 // Variables that say what suites run against when they are not started by the
 // command line.
@@ -42,9 +52,21 @@ func (e *UnknownError) Error() string {
 	return fmt.Sprintf("unknown profile %q: there is %s", e.Name, strings.Join(e.Known, ", "))
 }
 
+// kind is what there is to know of a profile.
+type kind struct {
+	// stages makes its stages.
+	stages func(Options) ([]stage.Stage, error)
+	// prepare makes what its stages need, where they cannot make it themselves; nil
+	// if they always can.
+	prepare func(context.Context, Options) error
+	// engines says that it needs Docker and libvirt.
+	engines bool
+}
+
 // profiles are all there are.
-var profiles = map[string]func(Options) ([]stage.Stage, error){
-	Embedded: embedded,
+var profiles = map[string]kind{
+	Embedded: {stages: embedded},
+	VM:       {stages: virtual, prepare: prepareVM, engines: true},
 }
 
 // Names are the names of the profiles, in order.
@@ -53,9 +75,29 @@ func Names() []string { return slices.Sorted(maps.Keys(profiles)) }
 // Stages returns the stages of a profile. A name that is no profile's is an
 // [UnknownError].
 func Stages(name string, options Options) ([]stage.Stage, error) {
-	stages, ok := profiles[name]
+	k, ok := profiles[name]
 	if !ok {
 		return nil, &UnknownError{Name: name, Known: Names()}
 	}
-	return stages(options)
+	return k.stages(options)
+}
+
+// NeedsEngines says whether the setup's profile needs Docker and libvirt.
+func NeedsEngines(setup Setup) bool { return profiles[setup.profile()].engines }
+
+// Prepare makes what the setup's stages need, takes minutes and the network, and is
+// kept: to be called before the stages are run where there is no way out.
+func Prepare(ctx context.Context, setup Setup) error {
+	setup, err := setup.settle()
+	if err != nil {
+		return err
+	}
+	k, ok := profiles[setup.Profile]
+	if !ok {
+		return &UnknownError{Name: setup.Profile, Known: Names()}
+	}
+	if k.prepare == nil {
+		return nil
+	}
+	return k.prepare(ctx, setup.Options)
 }

@@ -39,13 +39,32 @@ func setUp(t *testing.T) profile.Setup {
 }
 
 func TestUnknownProfileNamesThoseThereAre(t *testing.T) {
-	for _, name := range []string{"", "vm", "site"} {
+	for _, name := range []string{"", "moon", "site"} {
 		_, err := profile.Stages(name, profile.Options{})
 		var unknown *profile.UnknownError
 		if !errors.As(err, &unknown) || unknown.Name != name || !slices.Equal(unknown.Known, profile.Names()) ||
 			!strings.Contains(err.Error(), profile.Embedded) {
 			t.Errorf("%q: got %v", name, err)
 		}
+	}
+}
+
+// A program without the vm profile says how to get one that has it, instead of
+// taking its name for a mistake.
+func TestProgramWithoutVMSaysSo(t *testing.T) {
+	setup := setUp(t)
+	setup.Profile, setup.Options.Checkout = profile.VM, checkout(t)
+	if !profile.NeedsEngines(setup) || profile.NeedsEngines(profile.Setup{}) {
+		t.Error("the vm profile alone needs Docker and libvirt")
+	}
+	if _, err := profile.Stages(profile.VM, setup.Options); !errors.Is(err, profile.ErrWithoutVM) {
+		t.Errorf("stages: %v", err)
+	}
+	if err := profile.Prepare(t.Context(), setup); !errors.Is(err, profile.ErrWithoutVM) {
+		t.Errorf("prepare: %v", err)
+	}
+	if err := profile.Prepare(t.Context(), profile.Setup{Profile: "moon", Options: setup.Options}); !errors.As(err, new(*profile.UnknownError)) {
+		t.Errorf("prepare another: %v", err)
 	}
 }
 
