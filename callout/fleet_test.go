@@ -2,7 +2,6 @@ package callout_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/seatrial/seatrial/callout/config"
 	"github.com/seatrial/seatrial/callout/internal/issuertest"
+	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -68,7 +68,7 @@ func encrypted(tb testing.TB, f *fleet) {
 }
 
 // withLeaves has the broker accept leaf nodes.
-func withLeaves(tb testing.TB, f *fleet) { f.leaves = freeAddress(tb) }
+func withLeaves(tb testing.TB, f *fleet) { f.leaves = port.ForTest(tb).Address() }
 
 // newFleet starts issuer and broker; both end with the test.
 func newFleet(tb testing.TB, options ...func(testing.TB, *fleet)) *fleet {
@@ -84,20 +84,10 @@ func newFleet(tb testing.TB, options ...func(testing.TB, *fleet)) *fleet {
 	for _, option := range options {
 		option(tb, f)
 	}
-	f.url = "nats://" + freeAddress(tb)
+	f.url = "nats://" + port.ForTest(tb).Address()
 	f.startBroker(tb)
 	tb.Cleanup(f.stopBroker)
 	return f
-}
-
-func freeAddress(tb testing.TB) string {
-	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // startBroker starts the broker, again on the same address and store.
@@ -206,7 +196,7 @@ xkey_seed_file = %q
 address = %q
 [limits]
 %s
-`, f.issuer.URL, issuertest.Project, f.url, seed("user.seed", f.caller.seed), seed("account.seed", f.account.seed), curve, freeAddress(tb), extra), 0o600); err != nil {
+`, f.issuer.URL, issuertest.Project, f.url, seed("user.seed", f.caller.seed), seed("account.seed", f.account.seed), curve, port.ForTest(tb).Address(), extra), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	c, err := config.Load(file)

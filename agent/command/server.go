@@ -100,8 +100,10 @@ func (s *Server) Handle(msg *nats.Msg) {
 		return
 	}
 	s.running.Go(func() {
-		defer s.slots.Release(1)
-		s.answer(ctx, msg, s.carryOut(ctx, verb))
+		reply := s.carryOut(ctx, verb)
+		// Before the answer: who has that may send the next command.
+		s.slots.Release(1)
+		s.answer(ctx, msg, reply)
 	})
 }
 

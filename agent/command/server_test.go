@@ -58,10 +58,28 @@ func connect(t *testing.T) *nats.Conn {
 	return nc
 }
 
+// held is a log that takes no word about a reconcile until it is let go.
+type held chan struct{}
+
+func (h held) Enabled(context.Context, slog.Level) bool { return true }
+func (h held) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h held) WithGroup(string) slog.Handler            { return h }
+
+func (h held) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "verb" && a.Value.Any() == protocol.VerbReconcile {
+			<-h
+		}
+		return true
+	})
+	return nil
+}
+
 func TestCommandsAtOnceAreBounded(t *testing.T) {
 	nc := connect(t)
 	agent := &slow{begun: make(chan struct{}), let: make(chan struct{})}
-	s := NewServer("device-1", agent, slog.New(slog.DiscardHandler))
+	log := make(held)
+	s := NewServer("device-1", agent, slog.New(log))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
@@ -103,10 +121,12 @@ func TestCommandsAtOnceAreBounded(t *testing.T) {
 	if reply := next(); reply.Error != "" || reply.Revision != 7 || reply.TokenID != "token-1" || reply.Status == nil || len(reply.Changed) != 1 {
 		t.Errorf("a reconcile is answered %+v", reply)
 	}
+	// Whoever has its answer may ask again, whatever is left to do about it here.
 	ask(protocol.VerbPing)
 	if reply := next(); reply.Error != "" || reply.Status != nil || reply.TokenID != "token-1" {
 		t.Errorf("a ping is answered %+v", reply)
 	}
+	close(log)
 	// The end of the server ends what it carries out, and says so.
 	cancel()
 	<-done

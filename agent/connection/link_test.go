@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/internal/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,10 +42,10 @@ func (m *mint) Mint(context.Context) (credential.Token, error) {
 }
 
 // within runs a link and returns what is sent to for each connection.
-func within(t *testing.T, url string, m *mint) (*Link, <-chan struct{}) {
+func within(t *testing.T, url string, m *mint, log *slog.Logger) (*Link, <-chan struct{}) {
 	t.Helper()
 	up := make(chan struct{}, 100)
-	l := New(Settings{URL: url, Device: "device-1", Jitter: 50 * time.Millisecond, Up: func() { up <- struct{}{} }}, m, quiet)
+	l := New(Settings{URL: url, Device: "device-1", Jitter: 50 * time.Millisecond, Up: func() { up <- struct{}{} }}, m, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
@@ -65,9 +67,9 @@ func await(t *testing.T, up <-chan struct{}) {
 	}
 }
 
-func broker(t *testing.T, port int) *server.Server {
+func broker(t *testing.T, number int) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: number, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,9 +82,9 @@ func broker(t *testing.T, port int) *server.Server {
 }
 
 func TestEachConnectionHasAnotherToken(t *testing.T) {
-	s := broker(t, server.RANDOM_PORT)
-	port := s.Addr().(*net.TCPAddr).Port
-	l, up := within(t, s.ClientURL(), new(mint))
+	kept := port.ForTest(t)
+	s := broker(t, kept.Number())
+	l, up := within(t, s.ClientURL(), new(mint), quiet)
 	seen := map[string]bool{}
 	for range 4 {
 		await(t, up)
@@ -93,7 +95,7 @@ func TestEachConnectionHasAnotherToken(t *testing.T) {
 		}
 		s.Shutdown()
 		s.WaitForShutdown()
-		s = broker(t, port)
+		s = broker(t, kept.Number())
 	}
 	await(t, up)
 }
@@ -108,21 +110,35 @@ func TestDownIsSaid(t *testing.T) {
 	}
 }
 
-func TestFailedAttemptsKeepTheirToken(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// failures is a log that tells of every attempt that failed.
+type failures chan struct{}
+
+func (f failures) Enabled(context.Context, slog.Level) bool { return true }
+func (f failures) WithAttrs([]slog.Attr) slog.Handler       { return f }
+func (f failures) WithGroup(string) slog.Handler            { return f }
+
+func (f failures) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "could not connect to the broker" {
+		f <- struct{}{}
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	m := new(mint)
-	_, up := within(t, "nats://127.0.0.1:"+strconv.Itoa(port), m)
-	// Enough attempts are refused by then.
-	<-time.After(time.Second)
+	return nil
+}
+
+func TestFailedAttemptsKeepTheirToken(t *testing.T) {
+	kept := port.ForTest(t) // it refuses connections as long as nobody listens
+	m, failed := new(mint), make(failures, 1000)
+	_, up := within(t, "nats://"+kept.Address(), m, slog.New(failed))
+	for range 3 {
+		select {
+		case <-failed:
+		case <-time.After(deadline):
+			t.Fatal("no attempt")
+		}
+	}
 	if n := m.number.Load(); n != 1 {
 		t.Errorf("%d tokens were made for a broker that is away, want 1", n)
 	}
-	broker(t, port)
+	broker(t, kept.Number())
 	await(t, up)
 }
 
@@ -131,7 +147,7 @@ func TestIssuerComesBack(t *testing.T) {
 	m := new(mint)
 	failure := error(&credential.Refusal{Status: 500, Code: "server_error"})
 	m.fail.Store(&failure)
-	_, up := within(t, s.ClientURL(), m)
+	_, up := within(t, s.ClientURL(), m, quiet)
 	for m.number.Load() < 2 {
 		<-time.After(10 * time.Millisecond)
 	}
@@ -146,7 +162,7 @@ func TestIssuerComesBack(t *testing.T) {
 // library for good.
 func TestRebuildsAClosedConnection(t *testing.T) {
 	s := broker(t, server.RANDOM_PORT)
-	l, up := within(t, s.ClientURL(), new(mint))
+	l, up := within(t, s.ClientURL(), new(mint), quiet)
 	await(t, up)
 	token := l.Token()
 	l.current.Load().Close()
@@ -156,66 +172,47 @@ func TestRebuildsAClosedConnection(t *testing.T) {
 	}
 }
 
-// A broker that accepts and never answers must not gather sockets.
+// A broker that accepts and never answers must not gather sockets: each is closed
+// when the next is made, and the last when the link ends.
 func TestSilentBrokerHoldsOneSocket(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var mu sync.Mutex
-	var open, most, attempts int
-	var readers sync.WaitGroup
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open++
-			attempts++
-			most = max(most, open)
-			mu.Unlock()
-			readers.Go(func() {
-				// INFO, and silence: the client runs into its timeout.
-				_, _ = conn.Write([]byte("INFO {\"server_id\":\"S\",\"version\":\"2.15.2\",\"max_payload\":1048576,\"headers\":true}\r\n"))
-				_, _ = io.Copy(io.Discard, conn)
-				conn.Close()
-				mu.Lock()
-				open--
-				mu.Unlock()
-			})
-		}
-	}()
-	t.Run("link", func(t *testing.T) {
-		l := New(Settings{URL: "nats://" + listener.Addr().String(), Device: "device-1", Jitter: time.Millisecond, Up: func() {}}, new(mint), quiet)
-		l.timeout = 100 * time.Millisecond
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- l.Run(ctx) }()
-		for {
-			mu.Lock()
-			enough := attempts >= 4
-			mu.Unlock()
-			if enough {
-				break
-			}
-			<-time.After(10 * time.Millisecond)
-		}
-		cancel()
-		if err := <-done; err != nil {
+	l := New(Settings{URL: "nats://" + listener.Addr().String(), Device: "device-1", Jitter: time.Millisecond, Up: func() {}}, new(mint), quiet)
+	l.timeout = 100 * time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	closed := func(conn net.Conn) {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(deadline)); err != nil {
 			t.Error(err)
 		}
-	})
-	listener.Close()
-	<-served
-	readers.Wait()
-	// The old one may still be closing when the new one is there.
-	if most > 2 {
-		t.Errorf("%d sockets were open at once", most)
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("a socket is left open")
+		}
+		conn.Close()
 	}
+	var previous net.Conn
+	for range 4 {
+		conn, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// INFO, and silence: the client runs into its timeout.
+		_, _ = conn.Write([]byte("INFO {\"server_id\":\"S\",\"version\":\"2.15.2\",\"max_payload\":1048576,\"headers\":true}\r\n"))
+		if previous != nil {
+			closed(previous)
+		}
+		previous = conn
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	closed(previous)
+	listener.Close()
 }
 
 func TestSpread(t *testing.T) {

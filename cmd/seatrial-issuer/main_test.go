@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +21,8 @@ import (
 	userv2 "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/user/v2"
 	"github.com/zitadel/zitadel-go/v3/pkg/zitadel"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/seatrial/seatrial/internal/port"
 )
 
 // asMain makes the test binary the command itself.
@@ -87,16 +89,7 @@ func (i *issuer) end(t *testing.T, signal syscall.Signal) error {
 
 func newIssuer(t *testing.T) *issuer {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &issuer{port: port, dir: t.TempDir()}
+	return &issuer{port: strconv.Itoa(port.ForTest(t).Number()), dir: t.TempDir()}
 }
 
 func (i *issuer) connect(t *testing.T) (*client.Client, string) {

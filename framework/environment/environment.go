@@ -13,6 +13,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/seatrial/seatrial/framework/jsonfile"
+	"github.com/seatrial/seatrial/internal/port"
 )
 
 const (
@@ -47,6 +48,8 @@ type Environment struct {
 	name, state, cache string
 	lock               *flock.Flock
 	mu                 sync.Mutex
+	// kept are the ports that were chosen here and may have no server yet.
+	kept []*port.Kept
 }
 
 // Open takes the environment for this process alone and makes its folder. If
@@ -86,7 +89,14 @@ func (e *Environment) Share() error {
 
 // Close gives the environment back; nothing in it is changed.
 func (e *Environment) Close() error {
-	if err := e.lock.Unlock(); err != nil {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var problems []error
+	for _, k := range e.kept {
+		problems = append(problems, k.Release())
+	}
+	e.kept = nil
+	if err := errors.Join(append(problems, e.lock.Unlock())...); err != nil {
 		return fmt.Errorf("close environment %s: %w", e.name, err)
 	}
 	return nil

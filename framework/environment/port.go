@@ -12,6 +12,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/seatrial/seatrial/framework/jsonfile"
+	"github.com/seatrial/seatrial/internal/port"
 )
 
 const (
@@ -29,7 +30,7 @@ var ErrNoPort = errors.New("no free port between 20000 and 29999 on 127.0.0.1")
 
 // Port returns the TCP port on 127.0.0.1 that belongs to name in this
 // environment, the same in every run. The first time it is chosen so that it is
-// free and no other environment remembers it. If a program that does not belong
+// free and no other environment remembers it, and kept until Close. If a program that does not belong
 // to this environment listens on it, the error is a *PortTakenError.
 func (e *Environment) Port(name string) (int, error) {
 	e.mu.Lock()
@@ -38,8 +39,8 @@ func (e *Environment) Port(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if port, ok := ports[name]; ok {
-		return port, e.checkPort(name, port)
+	if number, ok := ports[name]; ok {
+		return number, e.checkPort(name, number)
 	}
 	// One lock for all environments, and also between processes that are
 	// attached to this one: a choice must not be made twice.
@@ -51,18 +52,19 @@ func (e *Environment) Port(name string) (int, error) {
 	if ports, err = e.Ports(); err != nil {
 		return 0, err
 	}
-	if port, ok := ports[name]; ok {
-		return port, nil
+	if number, ok := ports[name]; ok {
+		return number, nil
 	}
-	port, err := e.choosePort()
+	kept, err := e.choosePort()
 	if err != nil {
 		return 0, fmt.Errorf("choose port for %s: %w", name, err)
 	}
-	ports[name] = port
+	e.kept = append(e.kept, kept)
+	ports[name] = kept.Number()
 	if err := e.Save(portFile, ports); err != nil {
 		return 0, err
 	}
-	return port, nil
+	return kept.Number(), nil
 }
 
 // Ports returns the ports chosen so far, by name, without looking at who
@@ -75,18 +77,23 @@ func (e *Environment) Ports() (map[string]int, error) {
 	return ports, nil
 }
 
-func (e *Environment) choosePort() (int, error) {
+// choosePort keeps the port it returns: environments of another state folder know
+// nothing of this choice, and a server may be built before it listens.
+func (e *Environment) choosePort() (*port.Kept, error) {
 	taken, err := e.rememberedPorts()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	for range portTries {
-		port := firstPort + rand.IntN(lastPort-firstPort+1)
-		if !taken[port] && portFree(port) {
-			return port, nil
+		number := firstPort + rand.IntN(lastPort-firstPort+1)
+		if taken[number] || !portFree(number) {
+			continue
+		}
+		if kept, err := port.Keep(number); err == nil {
+			return kept, nil
 		}
 	}
-	return 0, ErrNoPort
+	return nil, ErrNoPort
 }
 
 // rememberedPorts returns the ports of all environments, up or down. A damaged
@@ -102,8 +109,8 @@ func (e *Environment) rememberedPorts() (map[int]bool, error) {
 		if jsonfile.Read(file, &ports) != nil {
 			continue
 		}
-		for _, port := range ports {
-			taken[port] = true
+		for _, number := range ports {
+			taken[number] = true
 		}
 	}
 	return taken, nil
@@ -111,9 +118,9 @@ func (e *Environment) rememberedPorts() (map[int]bool, error) {
 
 // portFree says whether a server could listen on the port now: on 127.0.0.1,
 // and on every address, as somebody may hold it there.
-func portFree(port int) bool {
+func portFree(number int) bool {
 	for _, host := range []string{"127.0.0.1", ""} {
-		listener, err := net.Listen("tcp4", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // does not block
+		listener, err := net.Listen("tcp4", net.JoinHostPort(host, strconv.Itoa(number))) //nolint:noctx // does not block
 		if err != nil {
 			return false
 		}

@@ -5,12 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seatrial/seatrial/agent/internal/issuertest"
+	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -38,18 +37,13 @@ type Broker struct {
 // New makes a broker, without starting it, whose store ends with the test.
 func New(tb testing.TB, issuer *issuertest.Issuer) *Broker {
 	tb.Helper()
-	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	b := &Broker{URL: "nats://127.0.0.1:" + strconv.Itoa(port), tb: tb, issuer: issuer, folder: tb.TempDir()}
+	kept := port.ForTest(tb)
+	b := &Broker{URL: "nats://" + kept.Address(), tb: tb, issuer: issuer, folder: tb.TempDir()}
 	key, err := x509.MarshalPKIXPublicKey(issuer.Public)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	data, err := json.Marshal(settings{Port: port, Folder: b.folder, Issuer: key})
+	data, err := json.Marshal(settings{Port: kept.Number(), Folder: b.folder, Issuer: key})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,6 +3,6 @@
 // the test binary in another role, so that it can be killed as a machine kills.
 // In place of the callout it verifies tokens by itself.
 //
-// Nothing but tests may import it. It imports protocol and issuertest alone of this
-// module.
+// Nothing but tests may import it. It imports protocol, issuertest and internal/port
+// alone of this module.
 package brokertest

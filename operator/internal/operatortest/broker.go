@@ -3,7 +3,6 @@ package operatortest
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -45,12 +45,13 @@ func StartBroker(dir string) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key's seed: %w", err)
 	}
-	port, err := freePort()
+	// It is kept as long as the test program runs, which makes few brokers.
+	kept, err := port.Keep(0)
 	if err != nil {
 		return nil, err
 	}
 	b := &Broker{
-		URL:      fmt.Sprintf("nats://127.0.0.1:%d", port),
+		URL:      "nats://" + kept.Address(),
 		SeedFile: filepath.Join(dir, "operator.nk"),
 		dir:      dir,
 	}
@@ -67,7 +68,7 @@ accounts {
   %s { users: [] }
 }
 system_account: %s
-`, port, protocol.MaxControlLine, b.storage(),
+`, kept.Number(), protocol.MaxControlLine, b.storage(),
 		protocol.AccountState, user, shares(protocol.AccountState),
 		protocol.AccountDevices, devicesUser, devicesUser, shares(protocol.AccountDevices),
 		protocol.AccountSystem, protocol.AccountSystem)
@@ -164,13 +165,4 @@ func (b *Broker) connect(name string, credentials nats.Option) (*nats.Conn, erro
 		return nil, fmt.Errorf("connect %s: %w", name, err)
 	}
 	return nc, nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/seatrial/seatrial/internal/port"
 )
 
 // Build builds the operator into dir and returns the program's path.
@@ -51,11 +53,12 @@ func Start(program string, cluster *Cluster, broker *Broker, log io.Writer, args
 	}
 	o := &Operator{done: make(chan error, 1)}
 	for _, address := range []*string{&o.Health, &o.Metrics} {
-		port, err := freePort()
+		// As with a broker's, nobody else is given them as long as the tests run.
+		kept, err := port.Keep(0)
 		if err != nil {
 			return nil, err
 		}
-		*address = fmt.Sprintf("127.0.0.1:%d", port)
+		*address = kept.Address()
 	}
 	o.cmd = exec.Command(program, append([]string{ //nolint:noctx // it is ended by Stop or Kill
 		"--kubeconfig", kubeconfig, "--nats-url", broker.URL, "--nats-seed-file", broker.SeedFile,
