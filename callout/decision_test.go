@@ -187,8 +187,9 @@ func TestAnotherAccountKeyAdmitsNobody(t *testing.T) {
 	if f.try(t, nats.Token(f.issuer.Token(t, "device-1", "device", nil))) {
 		t.Error("admitted")
 	}
-	all := log.decisions(t)
-	if len(all) == 0 || all[0].Reason != string(refusal.BadRequest) || !strings.Contains(all[0].Detail, "auth_callout.issuer") {
+	var all []decision
+	eventually(t, "the decision is written down", func() bool { all = log.decisions(t); return len(all) > 0 })
+	if all[0].Reason != string(refusal.BadRequest) || !strings.Contains(all[0].Detail, "auth_callout.issuer") {
 		t.Errorf("written down as %+v", all)
 	}
 }

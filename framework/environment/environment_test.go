@@ -34,10 +34,12 @@ func other(job, state string) int {
 		if job == "attach" {
 			take = environment.Attach
 		}
-		if _, err := take(context.Background(), environment.Options{Name: "fleet", State: state, Cache: state}); err != nil {
+		e, err := take(context.Background(), environment.Options{Name: "fleet", State: state, Cache: state})
+		if err != nil {
 			fmt.Println(err)
 			return 1
 		}
+		defer e.Close() // never reached: it keeps the garbage collector from closing it
 		fmt.Println("holds")
 	case "listen":
 		listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("ENVIRONMENT_TEST_PORT"))
@@ -159,24 +161,35 @@ func TestWaitEndsWithContext(t *testing.T) {
 func TestOnlyOneOfManyOpens(t *testing.T) {
 	dir := state(t)
 	const contenders = 8
-	results := make(chan error, contenders)
+	type result struct {
+		opened *environment.Environment
+		err    error
+	}
+	results := make(chan result, contenders)
 	for range contenders {
 		go func() {
-			_, err := environment.Open(context.Background(), options(dir))
-			results <- err
+			e, err := environment.Open(context.Background(), options(dir))
+			results <- result{e, err}
 		}()
 	}
-	won := 0
+	// Held until all have tried: one that nobody refers to any more is closed by
+	// the garbage collector, and the next would win.
+	var won []*environment.Environment
 	for range contenders {
-		switch err := <-results; {
-		case err == nil:
-			won++
-		case !errors.Is(err, environment.ErrBusy):
-			t.Error(err)
+		switch r := <-results; {
+		case r.err == nil:
+			won = append(won, r.opened)
+		case !errors.Is(r.err, environment.ErrBusy):
+			t.Error(r.err)
 		}
 	}
-	if won != 1 {
-		t.Errorf("%d opened it, want 1", won)
+	if len(won) != 1 {
+		t.Errorf("%d opened it, want 1", len(won))
+	}
+	for _, e := range won {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

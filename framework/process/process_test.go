@@ -118,6 +118,9 @@ func TestStartFindStop(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, "daemon", `sleep 300 & sleep 300 & echo $$ $! > "$1.tmp"; mv "$1.tmp" "$1"; wait`)
 	family := pids(t, filepath.Join(dir, "daemon.ready"))
+	if len(family) != 2 {
+		t.Fatalf("family %v, want the script and a child", family)
+	}
 
 	found, err := process.Find(dir, "daemon")
 	if err != nil {
@@ -151,8 +154,11 @@ func TestStartFindStop(t *testing.T) {
 
 func TestStopKillsWhatIgnoresTerm(t *testing.T) {
 	dir := t.TempDir()
-	p := start(t, dir, "stubborn", `trap "" TERM; (trap "" TERM; while :; do sleep 1; done) & echo $$ $! > "$1"; while :; do sleep 1; done`)
+	p := start(t, dir, "stubborn", `trap "" TERM; (trap "" TERM; while :; do sleep 1; done) & echo $$ $! > "$1.tmp"; mv "$1.tmp" "$1"; while :; do sleep 1; done`)
 	family := pids(t, filepath.Join(dir, "stubborn.ready"))
+	if len(family) != 2 {
+		t.Fatalf("family %v, want the script and its child", family)
+	}
 	if err := p.Stop(bounded(t)); err != nil {
 		t.Fatal(err)
 	}

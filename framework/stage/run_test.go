@@ -66,6 +66,8 @@ func TestParallelBoundsHowManyRun(t *testing.T) {
 				defer mu.Unlock()
 				running--
 			}()
+			// Long enough for all to meet, were they let.
+			<-time.After(20 * time.Millisecond)
 			return ctx, nil
 		}
 		stages = append(stages, s)

@@ -97,11 +97,12 @@ func (s *Store) session(ctx context.Context, f Follower) error {
 		if err := s.Ensure(ensure); err != nil {
 			return err
 		}
+		// Before the first is told anything: who was, finds no problem.
+		var none error
+		s.problem.Store(&none)
 		for _, b := range protocol.Buckets() {
 			group.Go(func() error { return s.watch(ctx, b, f) })
 		}
-		var none error
-		s.problem.Store(&none)
 		group.Go(func() error { return s.guard(ctx) })
 		return nil
 	})

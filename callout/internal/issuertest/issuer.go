@@ -38,10 +38,10 @@ type Issuer struct {
 
 	server *httptest.Server
 	serial atomic.Int64
-	delay  atomic.Int64
 	down   atomic.Bool
 
 	mu        sync.Mutex
+	held      <-chan struct{}
 	published []any
 	signer    jose.Signer
 	keyID     string
@@ -51,6 +51,7 @@ type Issuer struct {
 func New(tb testing.TB) *Issuer {
 	tb.Helper()
 	i := new(Issuer)
+	i.Hold()()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		i.Discoveries.Add(1)
@@ -59,11 +60,11 @@ func New(tb testing.TB) *Issuer {
 	mux.HandleFunc("GET /oauth/v2/keys", func(w http.ResponseWriter, r *http.Request) {
 		i.Fetches.Add(1)
 		i.mu.Lock()
-		keys := i.published
+		keys, held := i.published, i.held
 		i.mu.Unlock()
 		select {
 		case <-r.Context().Done():
-		case <-time.After(time.Duration(i.delay.Load())):
+		case <-held:
 		}
 		i.answer(w, map[string]any{"keys": keys})
 	})
@@ -83,9 +84,15 @@ func (i *Issuer) answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-// Slow delays every answer about keys by d from now on. The answer tells of the
-// keys as they were at the question.
-func (i *Issuer) Slow(d time.Duration) { i.delay.Store(int64(d)) }
+// Hold has every answer about keys wait from now on, until it is let go. The
+// answer tells of the keys as they were at the question.
+func (i *Issuer) Hold() (letGo func()) {
+	held := make(chan struct{})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.held = held
+	return sync.OnceFunc(func() { close(held) })
+}
 
 // Down makes the issuer fail, or not, from now on.
 func (i *Issuer) Down(down bool) { i.down.Store(down) }
