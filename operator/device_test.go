@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -111,7 +112,8 @@ func TestLabels(t *testing.T) {
 // TestHeartbeats shows that heartbeats are not written, and that their absence
 // is, once.
 func TestHeartbeats(t *testing.T) {
-	s := newStack(t, "--heartbeat-timeout", "2s")
+	s := newStack(t, "--heartbeat-timeout", "3s")
+	silence := s.beating("one", 100*time.Millisecond)
 	s.join("one", nil)
 	s.deploy("d", "", "app")
 	s.runs("one", "app")
@@ -129,6 +131,7 @@ func TestHeartbeats(t *testing.T) {
 	if was, is := before["device one"], now["device one"]; was != is {
 		t.Errorf("100 heartbeats moved the device from version %s to %s", was, is)
 	}
+	silence()
 
 	s.eventually("the device is missing", func(ctx context.Context) error {
 		d, err := s.device(ctx, "one")

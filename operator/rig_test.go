@@ -148,6 +148,28 @@ func (s *stack) join(id protocol.DeviceID, labels map[string]string) {
 	})
 }
 
+// beating sends a device's heartbeats until the returned function is called, or the
+// test ends. Those sent while the broker is away are lost or late.
+func (s *stack) beating(id protocol.DeviceID, every time.Duration) (stop func()) {
+	s.Helper()
+	ctx, cancel := context.WithCancel(s.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			_ = s.devices.Beat(id)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	stop = func() { cancel(); group.Wait() }
+	s.Cleanup(stop)
+	return stop
+}
+
 // isTrue complains unless the device is Ready.
 func isTrue(d *v1alpha1.Device, err error) error {
 	if err != nil {

@@ -63,6 +63,9 @@ func Start(program string, cluster *Cluster, broker *Broker, log io.Writer, args
 	o.cmd = exec.Command(program, append([]string{ //nolint:noctx // it is ended by Stop or Kill
 		"--kubeconfig", kubeconfig, "--nats-url", broker.URL, "--nats-seed-file", broker.SeedFile,
 		"--health-probe-bind-address", o.Health, "--metrics-bind-address", o.Metrics,
+		// Who tests something else than heartbeats need not send any. The last word
+		// counts, so that others may say it.
+		"--heartbeat-timeout", "1h",
 	}, args...)...)
 	o.cmd.Stderr = log
 	// It must not outlive the tests.
