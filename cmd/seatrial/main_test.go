@@ -9,12 +9,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/fixtures/device/probe"
 	"github.com/seatrial/seatrial/fixtures/lab"
 	"github.com/seatrial/seatrial/framework/environment"
+	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/suites/profile"
+	"github.com/seatrial/seatrial/suites/trial"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -129,5 +132,25 @@ func TestLogFiles(t *testing.T) {
 	}
 	if _, err := logFiles(dir, []string{"../broker"}); err == nil || !strings.Contains(err.Error(), "broker, callout") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A verdict must not be bought by waiting longer than is promised.
+func TestLoosenedBoundsAreNamed(t *testing.T) {
+	promised := trial.Intervals()
+	if got := loosened(interval.New(promised)); len(got) != 0 {
+		t.Errorf("as promised, but %v", got)
+	}
+	other := interval.Defaults{
+		trial.IntervalReconnect: {Timeout: 10 * time.Minute},
+		trial.IntervalQuiet:     {Timeout: time.Millisecond},
+		trial.IntervalHeartbeat: {Timeout: time.Second},
+	}
+	got := loosened(interval.New(promised, other))
+	if len(got) != 2 || !strings.HasPrefix(got[0], trial.IntervalQuiet+" is 1ms") || !strings.HasPrefix(got[1], trial.IntervalReconnect+" is 10m0s instead of 30s") {
+		t.Errorf("got %q, want a shorter look and a longer wait", got)
+	}
+	if got := loosened(interval.New(promised, interval.Defaults{trial.IntervalQuiet: {Timeout: time.Hour}})); len(got) != 0 {
+		t.Errorf("a longer look is stricter, but %v", got)
 	}
 }

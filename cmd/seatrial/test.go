@@ -17,8 +17,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seatrial/seatrial/framework/artifact"
+	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/report"
 	"github.com/seatrial/seatrial/suites/profile"
+	"github.com/seatrial/seatrial/suites/trial"
 )
 
 func (a *app) test() *cobra.Command {
@@ -71,6 +73,9 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite,
 	if err := os.Remove(w.suiteReport()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the report of the last run: %w", err)
 	}
+	for _, bound := range loosened(interval.From(w.Context(ctx))) {
+		record.AddLoosened(bound)
+	}
 	ran := w.runSuite(ctx, asked, compiled, focus)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -98,6 +103,23 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite,
 		return errors.Join(err, errSaid)
 	}
 	return err
+}
+
+// loosened says which bounds of the specs are looser than they are by default,
+// which is what is promised.
+func loosened(bounds *interval.Set) (all []string) {
+	promised := trial.Intervals()
+	for _, name := range slices.Sorted(maps.Keys(promised)) {
+		now, promise := bounds.Interval(name).Timeout, promised[name].Timeout
+		looser := now > promise
+		if name == trial.IntervalQuiet { // for so long nothing must happen
+			looser = now < promise
+		}
+		if looser {
+			all = append(all, fmt.Sprintf("%s is %s instead of %s by $%s", name, now, promise, interval.Variable))
+		}
+	}
+	return all
 }
 
 // suiteReport is where the suite writes what became of its specs. It is no

@@ -69,6 +69,7 @@ type Report struct {
 	stages      []Stage
 	specs       []Spec
 	problems    []string
+	loosened    []string
 	options     Options
 }
 
@@ -127,6 +128,14 @@ func (r *Report) AddProblem(problem string) {
 	defer r.mu.Unlock()
 	r.problems = append(r.problems, r.options.Redactor.String(problem))
 	r.finished = time.Now()
+}
+
+// AddLoosened adds a bound that was looser in this run than what is promised: what
+// was shown is then less than the promise, and the verdict says so.
+func (r *Report) AddLoosened(bound string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loosened = append(r.loosened, bound)
 }
 
 // AddGinkgo adds the specs of Ginkgo reports, as a ReportAfterSuite receives

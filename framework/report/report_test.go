@@ -69,6 +69,14 @@ func TestVerdict(t *testing.T) {
 			holds: true,
 			want:  []string{"holds — 1 of 2 specs passed, as far as it was tried", "skipped: a power cut is survived\n      this profile cannot cut power"},
 		},
+		"within looser bounds": {
+			fill: func(r *report.Report) {
+				r.AddLoosened("10m0s to reconnect instead of 30s")
+				r.AddGinkgo(suite(passed))
+			},
+			holds: true,
+			want:  []string{"holds — 1 of 1 specs passed, within looser bounds than are promised, against", "loosened: 10m0s to reconnect instead of 30s"},
+		},
 		"skipped in CI": {
 			ci:   true,
 			fill: func(r *report.Report) { r.AddGinkgo(suite(passed, skipped)) },

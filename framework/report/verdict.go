@@ -39,6 +39,9 @@ func (r *Report) Verdict() Verdict {
 	for _, problem := range r.problems {
 		lines = append(lines, detail("problem", problem, ""))
 	}
+	for _, bound := range r.loosened {
+		lines = append(lines, detail("loosened", bound, ""))
+	}
 	for _, s := range r.specs {
 		if !s.Node {
 			v.Total++
@@ -67,6 +70,9 @@ func (r *Report) headline(v Verdict) string {
 		count = "no spec ran"
 	case v.Holds && v.Passed < v.Total:
 		count += ", as far as it was tried"
+	}
+	if v.Holds && len(r.loosened) > 0 {
+		count += ", within looser bounds than are promised,"
 	}
 	says := "does not hold"
 	if v.Holds {
