@@ -52,6 +52,7 @@ func command() *cobra.Command {
 			panic(err) // a flag named above that is not defined above
 		}
 	}
+	c.AddCommand(publishCommand())
 	return c
 }
 
