@@ -11,6 +11,7 @@ import (
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/progress"
 	"github.com/seatrial/seatrial/framework/stage"
+	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
@@ -24,7 +25,7 @@ type app struct {
 func newRoot(out, err io.Writer) *cobra.Command {
 	a := &app{out: out, err: err}
 	// One file may override the intervals of stages and specs, for all commands.
-	a.setup.Intervals = []interval.Defaults{trial.Intervals()}
+	a.setup.Intervals = []interval.Defaults{trial.Intervals(), chaos.Intervals()}
 	root := &cobra.Command{
 		Use:   "seatrial",
 		Short: "Rehearse a fleet on this machine",

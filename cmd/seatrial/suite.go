@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seatrial/seatrial/fixtures/binary"
+	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/rehearsal"
 )
@@ -25,6 +26,7 @@ const rehearsed = "rehearsal"
 // suites are all that can be run, by name.
 var suites = map[string]suite{
 	rehearsed: {"suites/rehearsal", rehearsal.Specs},
+	"chaos":   {"suites/chaos", chaos.Specs},
 }
 
 // compile compiles the suite while the stack comes up. The returned function

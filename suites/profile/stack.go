@@ -36,6 +36,8 @@ type Stack struct {
 	Cluster  *cluster.Cluster
 	Identity *identity.Identity
 	Broker   *broker.Broker
+	// Issuer is who issues tokens.
+	Issuer *identity.Provider
 	// Callout and Operator are the products beside the devices.
 	Callout, Operator *product.Product
 	// Devices are the devices in the order of their numbers.
@@ -122,6 +124,9 @@ func From(ctx context.Context) (*Stack, error) {
 		return nil, err //nolint:wrapcheck // says what is missing
 	}
 	if s.Identity, err = identity.From(ctx); err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if s.Issuer, err = identity.ProviderFrom(ctx); err != nil {
 		return nil, err //nolint:wrapcheck // says what is missing
 	}
 	if s.Broker, err = broker.From(ctx); err != nil {

@@ -1,0 +1,30 @@
+package chaos_test
+
+import (
+	"testing"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/seatrial/seatrial/suites/chaos"
+	"github.com/seatrial/seatrial/suites/trial"
+)
+
+func TestChaos(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "chaos")
+}
+
+// input is what specs work with.
+var input chaos.Input
+
+var _ = trial.Hold(func(t trial.Trial) { input = chaos.Input{Trial: t} }, chaos.Intervals())
+
+var _ = Describe("The promise", Ordered, ContinueOnFailure, func() {
+	It("survives a power cut while a deployment changes", func(ctx SpecContext) { chaos.PowerCut(ctx, input) })
+	It("survives a reboot in the same containers", func(ctx SpecContext) { chaos.Reboot(ctx, input) })
+	It("survives a network that is gone for a minute, with changes on both sides", func(ctx SpecContext) { chaos.NetworkCut(ctx, input) })
+	It("survives an issuer that is down while the broker restarts", func(ctx SpecContext) { chaos.IssuerOutage(ctx, input) })
+	It("survives another version of the callout without losing a device", func(ctx SpecContext) { chaos.CalloutRolled(ctx, input) })
+	It("survives an operator that is killed in the middle of a rollout", func(ctx SpecContext) { chaos.OperatorKilled(ctx, input) })
+})

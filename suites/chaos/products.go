@@ -1,0 +1,102 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/seatrial/seatrial/fixtures/device"
+	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/trial"
+)
+
+// CalloutRolled shows that another version of the callout takes the place of the
+// one that runs without a device losing its connection, and that whoever connects
+// afterwards is admitted.
+func CalloutRolled(ctx context.Context, in Input) {
+	ctx = in.Stack.Context(ctx)
+	admin := in.Admin(ctx)
+	for _, on := range in.Stack.Devices {
+		in.Command(ctx, admin, on, protocol.VerbPing)
+	}
+	before := in.connections(ctx)
+	Expect(before).To(HaveLen(len(in.Stack.Devices)), "devices that are connected")
+
+	By("rolling the callout")
+	Expect(in.Stack.Callout.Restart(ctx)).To(Succeed())
+
+	By("looking at who is connected, and connecting anew")
+	Expect(in.connections(ctx)).To(Equal(before), "connections of devices before and after")
+	for _, on := range in.Stack.Devices {
+		in.As(ctx, trial.ID(on))
+	}
+	for _, on := range in.Stack.Devices {
+		in.Command(ctx, admin, on, protocol.VerbPing)
+	}
+}
+
+// connections are the broker's numbers of the connections that devices' agents
+// hold, by device.
+func (in Input) connections(ctx context.Context) map[string][]uint64 {
+	GinkgoHelper()
+	all, err := in.Stack.Broker.Connections(ctx, protocol.AccountDevices)
+	Expect(err).NotTo(HaveOccurred())
+	found := map[string][]uint64{}
+	for _, c := range all {
+		for _, on := range in.Stack.Devices {
+			if c.AuthorizedUser == on.ID() {
+				found[on.ID()] = append(found[on.ID()], c.Cid)
+			}
+		}
+	}
+	for id := range found {
+		slices.Sort(found[id])
+	}
+	return found
+}
+
+// OperatorKilled shows that a rollout whose operator dies in the middle is
+// finished by the next one: on every device, once.
+func OperatorKilled(ctx context.Context, in Input) {
+	ctx = in.Stack.Context(ctx)
+	d := in.Deploy(ctx, "rollout", trial.Everyone(), in.Container("rolled", at("one")), in.Container("kept", at("kept")))
+	in.Settled(ctx, d)
+	since := map[string]string{}
+	for _, on := range in.Stack.Devices {
+		now, err := on.Exec(ctx, "date", "+%s.%N")
+		Expect(err).NotTo(HaveOccurred())
+		since[on.ID()] = strings.TrimSpace(now)
+	}
+
+	By("killing the operator while the deployment changes")
+	in.turn(ctx, d, "two")
+	Expect(in.Stack.Operator.Kill(ctx)).To(Succeed())
+	Expect(in.Stack.Operator.Start(ctx)).To(Succeed())
+	in.Settled(ctx, d)
+
+	By("making sure that every device replaced what has changed, once")
+	for _, on := range in.Stack.Devices {
+		now := in.runsAt(ctx, trial.IntervalDelivered, on, in.Name("rolled"), "two")
+		Expect(in.created(ctx, on, since[on.ID()])).To(Equal(map[string]string{now.ID: now.Name}), "containers that %s created", on.ID())
+	}
+}
+
+// created are the containers that the device has created since then, by id.
+func (in Input) created(ctx context.Context, on device.Device, since string) map[string]string {
+	GinkgoHelper()
+	out, err := on.Exec(ctx, "podman", "events", "--stream=false", "--since", since,
+		"--filter", "type=container", "--filter", "event=create", "--format", "{{.ID}} {{.Name}}")
+	Expect(err).NotTo(HaveOccurred())
+	found := map[string]string{}
+	for line := range strings.Lines(out) {
+		id, name, ok := strings.Cut(strings.TrimSpace(line), " ")
+		Expect(ok).To(BeTrue(), fmt.Sprintf("%q is no event; there are %v", line, slices.Collect(maps.Values(found))))
+		found[id] = name
+	}
+	return found
+}
