@@ -29,6 +29,13 @@ func APIServer(address string) []string {
 		"--client-ca-file=" + TLS + "/ca.crt",
 		"--tls-cert-file=" + TLS + "/apiserver.crt",
 		"--tls-private-key-file=" + TLS + "/apiserver.key",
+		// Nobody has a certificate of this name: without the flags the controllers
+		// and the scheduler complain without end that they find no such authority.
+		"--requestheader-client-ca-file=" + TLS + "/ca.crt",
+		"--requestheader-allowed-names=front-proxy",
+		"--requestheader-username-headers=X-Remote-User",
+		"--requestheader-group-headers=X-Remote-Group",
+		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--kubelet-certificate-authority=" + TLS + "/ca.crt",
 		"--kubelet-client-certificate=" + TLS + "/admin.crt",
 		"--kubelet-client-key=" + TLS + "/admin.key",
