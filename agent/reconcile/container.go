@@ -106,13 +106,32 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live *en
 	}
 	if live == nil || len(differences) > 0 {
 		if image == nil {
+			if live, err = r.own(ctx, want, live); err != nil {
+				return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
+			}
 			return r.fetch(want, live)
 		}
 		if live, err = r.make(ctx, want, image, live, differences); err != nil {
+			var dropped error
+			live, dropped = r.own(ctx, want, live)
+			err = errors.Join(err, dropped)
 			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 		}
 	}
 	return r.run(ctx, want, live)
+}
+
+// own returns the container that goes on running because the one that is wanted
+// cannot be made now: one of the same deployment. Another's is removed, since that
+// deployment has gone or lost the name.
+func (r *Reconciler) own(ctx context.Context, want *drift.Desired, live *engine.Container) (*engine.Container, error) {
+	if live == nil || mark.Deployment(live.Live.Labels).UID == want.Container.Deployment.UID {
+		return live, nil
+	}
+	if err := r.drop(ctx, live); err != nil {
+		return live, err
+	}
+	return nil, nil
 }
 
 // make makes a container, in place of one that differs if there is one, which is

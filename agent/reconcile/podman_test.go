@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -22,6 +23,9 @@ type podman struct {
 	// shows changes how a container is shown that was just made.
 	shows func(*drift.Live)
 	hang  map[string]bool
+	// missing are images that are not there, refused those that nothing can be
+	// created of.
+	missing, refused map[string]bool
 }
 
 func newPodman() *podman { return &podman{containers: make(map[string]*engine.Container)} }
@@ -61,7 +65,10 @@ func (p *podman) Inspect(ctx context.Context, name string) (*engine.Container, e
 	return nil, engine.ErrNoContainer
 }
 
-func (p *podman) Image(context.Context, string) (*drift.Image, error) {
+func (p *podman) Image(_ context.Context, reference string) (*drift.Image, error) {
+	if p.missing[reference] {
+		return nil, engine.ErrNoImage
+	}
 	return &drift.Image{ID: "image", Entrypoint: []string{"/run"}}, nil
 }
 
@@ -70,6 +77,9 @@ func (p *podman) Pull(context.Context, string) error { return nil }
 func (p *podman) Create(_ context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refused[want.Container.Image] {
+		return "", errors.New("no such path")
+	}
 	p.serial++
 	id := fmt.Sprintf("id-%d", p.serial)
 	c := &engine.Container{ID: id, Name: name, State: engine.State{Status: "created"}, Live: drift.Live{

@@ -181,3 +181,39 @@ func TestAcceptKeepsWhatHasNotChanged(t *testing.T) {
 		t.Errorf("after a new state: %+v", status)
 	}
 }
+
+// A container goes on running until its successor can be made, but not beyond the
+// deployment that it was made for.
+func TestContainerDoesNotOutliveItsDeployment(t *testing.T) {
+	const absent, useless = "localhost/absent:1", "localhost/useless:1"
+	for name, row := range map[string]struct {
+		image, uid string
+		stays      bool
+	}{
+		"its own, without an image":        {absent, "u", true},
+		"its own, that cannot be made":     {useless, "u", true},
+		"another's, without an image":      {absent, "other", false},
+		"another's, that cannot be made":   {useless, "other", false},
+		"another's, that can be made":      {"localhost/web:1", "other", true},
+		"another's, whose image is at sea": {"registry.example.org/web:1", "other", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPodman()
+			p.missing = map[string]bool{absent: true, "registry.example.org/web:1": true}
+			p.refused = map[string]bool{useless: true}
+			r, _ := start(t, p, t.TempDir())
+			r.Accept(state(1, web()))
+			reconcile(t, r)
+			next := web()
+			next.Image, next.Deployment.UID = row.image, row.uid
+			r.Accept(state(2, next))
+			reconcile(t, r)
+			if stays := slices.Equal(p.names(), []string{"web"}); stays != row.stays {
+				t.Errorf("containers %v, want web to be there: %t", p.names(), row.stays)
+			}
+			if status := r.Status().Containers[0]; (status.ContainerID != "") != row.stays {
+				t.Errorf("status %+v", status)
+			}
+		})
+	}
+}

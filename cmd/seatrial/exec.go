@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) exec() *cobra.Command {
-	return &cobra.Command{
+	return passing(&cobra.Command{
 		Use:     "exec DEVICE -- COMMAND [ARGUMENT...]",
 		Short:   "Run a command on a device, where podman is the device's own",
 		Example: "  seatrial exec device-1 -- podman ps",
@@ -34,5 +34,5 @@ func (a *app) exec() *cobra.Command {
 			}
 			return d.Run(ctx, device.Streams{Stdin: os.Stdin, Stdout: a.out, Stderr: a.err}, args[1:]...)
 		},
-	}
+	})
 }

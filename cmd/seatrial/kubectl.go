@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +14,7 @@ import (
 )
 
 func (a *app) kubectl() *cobra.Command {
-	return &cobra.Command{
+	return passing(&cobra.Command{
 		Use:     "kubectl -- ARGUMENT...",
 		Short:   "Run kubectl against the stack's cluster",
 		Example: "  seatrial kubectl -- get fdep,fdev",
@@ -39,5 +41,14 @@ func (a *app) kubectl() *cobra.Command {
 			}
 			return err
 		},
-	}
+	})
+}
+
+// passing has a command that passes arguments on say how, if one of them is taken
+// for a flag of its own.
+func passing(cmd *cobra.Command) *cobra.Command {
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: what is not for seatrial itself goes behind --, as in: %s", err, strings.TrimSpace(cmd.Example))
+	})
+	return cmd
 }

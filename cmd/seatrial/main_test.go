@@ -64,6 +64,8 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"up", "--environment", "Not/A/Name"}, []string{"Not/A/Name"}},
 		{[]string{"exec", "device-1"}, []string{"at least 2"}},
 		{[]string{"exec", "device-1", "--", "true"}, []string{"embedded", "seatrial up"}},
+		{[]string{"kubectl", "get", "fdep", "-A"}, []string{"-A", "behind --", "seatrial kubectl -- get"}},
+		{[]string{"exec", "device-1", "podman", "ps", "-a"}, []string{"-a", "behind --", "seatrial exec device-1 -- podman"}},
 		{[]string{"logs"}, []string{"embedded", "seatrial up"}},
 		{[]string{"test", "extra"}, []string{"extra"}},
 	} {
