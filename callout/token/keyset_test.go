@@ -80,7 +80,7 @@ func TestRotatedKeyIsFoundAtOnce(t *testing.T) {
 // A key that is published while the keys are being fetched is found all the same.
 func TestKeyPublishedDuringAFetchIsFound(t *testing.T) {
 	issuer := issuertest.New(t)
-	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, MinInterval: time.Nanosecond})
+	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, Timeout: never, MinInterval: time.Nanosecond})
 	letGo := issuer.Hold()
 	first := make(chan error, 1)
 	go func() { _, err := keys.Key(t.Context(), "invented"); first <- err }()
@@ -118,7 +118,7 @@ func TestFloodOfUnknownKeysCostsOneFetch(t *testing.T) {
 func TestOneCallersEndDoesNotEndTheFetch(t *testing.T) {
 	issuer := issuertest.New(t)
 	told, results := fetches()
-	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, Fetched: told})
+	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, Timeout: never, Fetched: told})
 	if err := await(t, results); err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestOneCallersEndDoesNotEndTheFetch(t *testing.T) {
 
 func TestSlowIssuerHoldsUpFewCallers(t *testing.T) {
 	issuer := issuertest.New(t)
-	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, MaxWaiting: 1})
+	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, Timeout: never, MaxWaiting: 1})
 	known := issuer.KeyID()
 	issuer.Rotate(t, jose.ES256)
 	issuer.Hold()
