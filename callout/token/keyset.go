@@ -221,13 +221,16 @@ func (s *KeySet) fly(ctx context.Context) error {
 	keys, err := fetch(ctx, s.options.Client, s.options.Issuer)
 	if err == nil {
 		s.current.Store(&snapshot{keys: keys, fetched: time.Now()})
-		s.first.Do(func() { close(s.loaded) })
 	}
-	s.options.Fetched(err)
-
+	// In this order nobody joins what is over, and who learns of it in any way
+	// finds it counted.
 	s.mu.Lock()
 	s.flight = nil
 	s.mu.Unlock()
+	s.options.Fetched(err)
+	if err == nil {
+		s.first.Do(func() { close(s.loaded) })
+	}
 	close(current.done)
 	return err
 }

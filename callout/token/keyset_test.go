@@ -138,6 +138,26 @@ func TestOneCallersEndDoesNotEndTheFetch(t *testing.T) {
 	}
 }
 
+// A fetch that is over is not joined: whoever was told of it and asks for a key
+// that it did not bring has another made.
+func TestWhoWasToldOfAFetchHasAnotherMade(t *testing.T) {
+	issuer := issuertest.New(t)
+	told, seen := make(chan error), make(chan struct{})
+	keys := running(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, Fetched: func(err error) { told <- err; <-seen }})
+	if err := await(t, told); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := keys.Key(ended, "unknown"); refusal.ReasonOf(err) != refusal.KeysUnavailable {
+		t.Errorf("got %v, want %s", err, refusal.KeysUnavailable)
+	}
+	close(seen)
+	if err := await(t, told); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSlowIssuerHoldsUpFewCallers(t *testing.T) {
 	issuer := issuertest.New(t)
 	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, Timeout: never, MaxWaiting: 1})
