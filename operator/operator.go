@@ -55,7 +55,7 @@ func (o Options) validate() error {
 		problems = append(problems, errors.New("--nats-seed-file is missing"))
 	} else if info, err := os.Stat(o.SeedFile); err != nil {
 		problems = append(problems, fmt.Errorf("--nats-seed-file: %w", err))
-	} else if info.Mode().Perm()&0o077 != 0 {
+	} else if !private(info.Mode(), owner(info), os.Geteuid()) {
 		problems = append(problems, fmt.Errorf("--nats-seed-file: %s may be read by others (mode %#o): chmod 0600 it", o.SeedFile, info.Mode().Perm()))
 	}
 	return errors.Join(problems...)

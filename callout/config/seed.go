@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/nats-io/nkeys"
 )
@@ -33,8 +34,21 @@ const (
 // maxSeedFile is far more than the 58 bytes of a seed.
 const maxSeedFile = 4096
 
-// seedMode are the permissions a seed's file may have at most.
-const seedMode fs.FileMode = 0o600
+// What a seed's file may be readable for at most.
+const (
+	seedMode fs.FileMode = 0o600
+	// lentMode is for a file that is root's when we are not: whoever lent it to us
+	// chose its group, as Kubernetes does with the secrets of a pod.
+	lentMode fs.FileMode = 0o640
+)
+
+// private says whether a seed's file of this mode and owner is for us alone.
+func private(mode fs.FileMode, owner, self int) bool {
+	if owner == 0 && self != 0 {
+		return mode.Perm()&^lentMode == 0
+	}
+	return mode.Perm()&^seedMode == 0
+}
 
 // seed reads the file that a key names. What is in it never gets into a problem.
 func (t *table) seed(name string, kind seedKind, must presence) []byte {
@@ -66,7 +80,7 @@ func readSeed(path string, kind seedKind) ([]byte, error) {
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a file", path)
-	case info.Mode().Perm()&^seedMode != 0:
+	case !private(info.Mode(), owner(info), os.Geteuid()):
 		return nil, fmt.Errorf("%s may be read by others (mode %04o): run chmod 600 on it", path, info.Mode().Perm())
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxSeedFile))
@@ -81,4 +95,12 @@ func readSeed(path string, kind seedKind) ([]byte, error) {
 		return nil, fmt.Errorf("%s does not hold the seed of %s", path, kind.words)
 	}
 	return content, nil
+}
+
+// owner is whose the file is; -1 if it cannot be known.
+func owner(info fs.FileInfo) int {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid)
+	}
+	return -1
 }
