@@ -1,0 +1,147 @@
+//go:build vm
+
+package profile
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seatrial/seatrial/fixtures/broker"
+	"github.com/seatrial/seatrial/fixtures/cluster"
+	"github.com/seatrial/seatrial/fixtures/cluster/k3d"
+	"github.com/seatrial/seatrial/fixtures/cluster/k3d/nodeimage"
+	"github.com/seatrial/seatrial/fixtures/device/vm/baseimage"
+	"github.com/seatrial/seatrial/fixtures/identity"
+	"github.com/seatrial/seatrial/fixtures/image"
+	"github.com/seatrial/seatrial/fixtures/product"
+)
+
+// prepareVM makes what needs the network and minutes: inside of a lab there is no
+// way out.
+func prepareVM(ctx context.Context, options Options) error {
+	m, err := newMachines(options)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(2) // what is built keeps both cores busy by itself
+	group.Go(func() error {
+		_, err := m.programs.Build(ctx)
+		return err
+	})
+	group.Go(func() error {
+		_, err := baseimage.Make(ctx, baseimage.Source{})
+		return err
+	})
+	group.Go(func() error {
+		_, err := cluster.Assets(ctx, m.kubernetes().Source)
+		return err
+	})
+	if os.Getenv(k3d.ImageVariable) == "" {
+		group.Go(func() error {
+			_, err := nodeimage.Build(ctx, m.nodeSource())
+			return err
+		})
+	}
+	return group.Wait() //nolint:wrapcheck // each says what it was about
+}
+
+// kubernetes is where kubectl comes from.
+func (m *machines) kubernetes() cluster.Processes {
+	return cluster.Processes{Source: cluster.Source{Checkout: m.checkout}}
+}
+
+func (m *machines) nodeSource() nodeimage.Source { return nodeimage.Source{Checkout: m.checkout} }
+
+// chart is the folder of one of the repository's charts.
+func (m *machines) chart(name string) string { return filepath.Join(m.checkout, "charts", name) }
+
+// agentUnit is the service that the agent is delivered with.
+func (m *machines) agentUnit(context.Context) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(m.checkout, "agent", "systemd", "fleet-agent.service"))
+	if err != nil {
+		return nil, fmt.Errorf("read the agent's service: %w", err)
+	}
+	return text, nil
+}
+
+// brokerForDevices is the broker as devices reach it: at the address that this
+// machine has in their network.
+func (m *machines) brokerForDevices(context.Context) (string, error) {
+	return "nats://" + net.JoinHostPort(m.devices.Gateway().String(), strconv.Itoa(broker.ClientNodePort)), nil
+}
+
+// origin is the issuer's.
+func origin() string {
+	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(issuerHost, strconv.Itoa(issuerPort))}).String()
+}
+
+func kubeconfig(ctx context.Context) (string, error) {
+	c, err := cluster.From(ctx)
+	if err != nil {
+		return "", err //nolint:wrapcheck // says what is missing
+	}
+	return c.Kubeconfig, nil
+}
+
+func loadImages(ctx context.Context, tarballs ...string) error {
+	node, err := k3d.From(ctx)
+	if err != nil {
+		return err //nolint:wrapcheck // says what is missing
+	}
+	return node.Load(ctx, tarballs...) //nolint:wrapcheck // says which
+}
+
+func heldImages(ctx context.Context) ([]string, error) {
+	node, err := k3d.From(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	return node.Images(ctx) //nolint:wrapcheck // names the node
+}
+
+// issuerImages are the values of the issuer's chart that name images.
+func issuerImages(ctx context.Context) (map[string]any, error) {
+	loaded, err := image.LoadedFrom(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	program, err := loaded.Reference(issuerProgram)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the program
+	}
+	own, err := loaded.Reference(ownProgram)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the program
+	}
+	return map[string]any{"image": program, "volume": map[string]any{"owner": own}}, nil
+}
+
+// calloutInside is what the callout is connected with in the cluster.
+func calloutInside(ctx context.Context) (product.CalloutInside, error) {
+	known, err := identity.From(ctx)
+	if err != nil {
+		return product.CalloutInside{}, err //nolint:wrapcheck // says what is missing
+	}
+	url, err := brokerInside(ctx)
+	if err != nil {
+		return product.CalloutInside{}, err
+	}
+	return product.CalloutInside{Issuer: known.Issuer, Project: known.ProjectID, BrokerURL: url, Encrypted: true}, nil
+}
+
+// brokerInside is the broker as pods reach it.
+func brokerInside(ctx context.Context) (string, error) {
+	b, err := broker.From(ctx)
+	if err != nil {
+		return "", err //nolint:wrapcheck // says what is missing
+	}
+	return b.InsideURL(), nil
+}
