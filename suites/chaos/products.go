@@ -2,15 +2,11 @@ package chaos
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
-	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/trial"
 )
@@ -68,9 +64,7 @@ func OperatorKilled(ctx context.Context, in Input) {
 	in.Settled(ctx, d)
 	since := map[string]string{}
 	for _, on := range in.Stack.Devices {
-		now, err := on.Exec(ctx, "date", "+%s.%N")
-		Expect(err).NotTo(HaveOccurred())
-		since[on.ID()] = strings.TrimSpace(now)
+		since[on.ID()] = in.Now(ctx, on)
 	}
 
 	By("killing the operator while the deployment changes")
@@ -82,21 +76,6 @@ func OperatorKilled(ctx context.Context, in Input) {
 	By("making sure that every device replaced what has changed, once")
 	for _, on := range in.Stack.Devices {
 		now := in.runsAt(ctx, trial.IntervalDelivered, on, in.Name("rolled"), "two")
-		Expect(in.created(ctx, on, since[on.ID()])).To(Equal(map[string]string{now.ID: now.Name}), "containers that %s created", on.ID())
+		Expect(in.Created(ctx, on, since[on.ID()])).To(ConsistOf(now.ID), "containers that %s created", on.ID())
 	}
-}
-
-// created are the containers that the device has created since then, by id.
-func (in Input) created(ctx context.Context, on device.Device, since string) map[string]string {
-	GinkgoHelper()
-	out, err := on.Exec(ctx, "podman", "events", "--stream=false", "--since", since,
-		"--filter", "type=container", "--filter", "event=create", "--format", "{{.ID}} {{.Name}}")
-	Expect(err).NotTo(HaveOccurred())
-	found := map[string]string{}
-	for line := range strings.Lines(out) {
-		id, name, ok := strings.Cut(strings.TrimSpace(line), " ")
-		Expect(ok).To(BeTrue(), fmt.Sprintf("%q is no event; there are %v", line, slices.Collect(maps.Values(found))))
-		found[id] = name
-	}
-	return found
 }

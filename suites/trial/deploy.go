@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/containers/podman/v5/libpod/define"
 	. "github.com/onsi/ginkgo/v2"
@@ -124,6 +125,24 @@ func (t Trial) Untouched(ctx context.Context, on device.Device, seen *define.Ins
 	Expect(now.ID).To(Equal(seen.ID), "id of %s on %s", seen.Name, on.ID())
 	Expect(now.State.StartedAt).To(BeTemporally("==", seen.State.StartedAt), "%s on %s was started again", seen.Name, on.ID())
 	Expect(now.State.Running).To(BeTrue(), "%s on %s", seen.Name, on.ID())
+}
+
+// Now is the time by the device's own clock, as Created takes it.
+func (t Trial) Now(ctx context.Context, on device.Device) string {
+	GinkgoHelper()
+	now, err := on.Exec(ctx, "date", "+%s.%N")
+	Expect(err).NotTo(HaveOccurred())
+	return strings.TrimSpace(now)
+}
+
+// Created are the ids of the containers that the device has created since then,
+// those included that are gone by now.
+func (t Trial) Created(ctx context.Context, on device.Device, since string) []string {
+	GinkgoHelper()
+	out, err := on.Exec(ctx, "podman", "events", "--stream=false", "--since", since,
+		"--filter", "type=container", "--filter", "event=create", "--format", "{{.ID}}")
+	Expect(err).NotTo(HaveOccurred())
+	return strings.Fields(out)
 }
 
 // ContainerNames are the names of all containers of the device, running or not.
