@@ -25,6 +25,7 @@ var _ = Describe("The promise", Ordered, ContinueOnFailure, func() {
 	It("survives a reboot in the same containers", func(ctx SpecContext) { chaos.Reboot(ctx, input) })
 	It("survives a network that is gone for a minute, with changes on both sides", func(ctx SpecContext) { chaos.NetworkCut(ctx, input) })
 	It("survives an issuer that is down while the broker restarts", func(ctx SpecContext) { chaos.IssuerOutage(ctx, input) })
+	It("survives the death of the cluster's node", func(ctx SpecContext) { chaos.NodeKilled(ctx, input) })
 	It("survives another version of the callout without losing a device", func(ctx SpecContext) { chaos.CalloutRolled(ctx, input) })
 	It("survives an operator that is killed in the middle of a rollout", func(ctx SpecContext) { chaos.OperatorKilled(ctx, input) })
 })

@@ -15,7 +15,7 @@ import (
 )
 
 // Specs is how many specs the suite has.
-const Specs = 6
+const Specs = 7
 
 // Names of the intervals.
 const (

@@ -38,6 +38,8 @@ type Stack struct {
 	Broker   *broker.Broker
 	// Issuer is who issues tokens.
 	Issuer *identity.Provider
+	// Node is the cluster's only node; nil if the cluster has none.
+	Node Node
 	// Callout and Operator are the products beside the devices.
 	Callout, Operator *product.Product
 	// Devices are the devices in the order of their numbers.
@@ -46,6 +48,14 @@ type Stack struct {
 	Image string
 
 	artifacts *artifact.Registry
+}
+
+// Node is a node of a cluster, with everything that runs there.
+type Node interface {
+	// Kill ends it at once, as a power cut would.
+	Kill(ctx context.Context) error
+	// Start has it run again, if it does not.
+	Start(ctx context.Context) error
 }
 
 // Context returns ctx with what fixtures look for in it.
@@ -147,6 +157,7 @@ func From(ctx context.Context) (*Stack, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what is missing
 	}
+	s.Node = nodeOf(ctx)
 	s.Image, s.Client = sample.Reference, s.Cluster.Client
 	return s, nil
 }

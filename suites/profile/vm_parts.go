@@ -83,6 +83,16 @@ func origin() string {
 	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(issuerHost, strconv.Itoa(issuerPort))}).String()
 }
 
+// nodeOf is the node that the cluster's stage has brought up; nil if it is another
+// profile's.
+func nodeOf(ctx context.Context) Node {
+	node, err := k3d.From(ctx)
+	if err != nil {
+		return nil
+	}
+	return node
+}
+
 func kubeconfig(ctx context.Context) (string, error) {
 	c, err := cluster.From(ctx)
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 // variant is the plain one: without the vm profile nothing of C is linked.
 var variant = binary.Variant{}
 
+func nodeOf(context.Context) Node { return nil }
+
 func vmIntervals() []interval.Defaults { return nil }
 
 func virtual(Options) ([]stage.Stage, error) { return nil, ErrWithoutVM }
