@@ -62,6 +62,7 @@ lab: $(SEATRIAL) ## a shell beside a private Docker engine and libvirt, or CMD="
 
 .PHONY: test
 test: $(SEATRIAL) ## every test: unit, integration against real servers, the embedded rehearsal
+	@scripts/setup test
 	@ci/test
 
 .PHONY: rehearse-vm
