@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"text/tabwriter"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -97,9 +96,10 @@ func (s *Stack) Admin(ctx context.Context) (*wire.Client, error) {
 	return s.Dial(ctx, wire.Admin(s.Identity.Admin, token.AccessToken))
 }
 
-// Admissions are the callout's decisions so far, as it wrote them down.
-func (s *Stack) Admissions(context.Context) ([]wire.Admission, error) {
-	log, err := os.Open(s.Callout.LogFile())
+// Admissions are the callout's decisions so far, as it wrote them down; with more
+// than one replica, those of all. A pod's may come a moment after the decision.
+func (s *Stack) Admissions(ctx context.Context) ([]wire.Admission, error) {
+	log, err := s.Callout.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the callout's log: %w", err)
 	}

@@ -109,13 +109,16 @@ func (in Input) admittedBy(ctx context.Context, on device.Device, tokenID string
 		}
 	}
 	Expect(open).To(HaveLen(1), "connections of %s", on.ID())
-	admissions, err := in.Stack.Admissions(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	var tokens []string
-	for _, a := range admissions {
-		if a.Time.After(since) && a.ClientID == open[0] && a.Name == on.ID() && a.Result == wire.Admitted {
-			tokens = append(tokens, a.TokenID)
+	// What a pod has said is read a moment after it said so.
+	in.Eventually(ctx, trial.IntervalDelivered, func(g Gomega) {
+		admissions, err := in.Stack.Admissions(ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+		var tokens []string
+		for _, a := range admissions {
+			if a.Time.After(since) && a.ClientID == open[0] && a.Name == on.ID() && a.Result == wire.Admitted {
+				tokens = append(tokens, a.TokenID)
+			}
 		}
-	}
-	Expect(tokens).To(Equal([]string{tokenID}), "tokens by which connection %d of %s was admitted", open[0], on.ID())
+		g.Expect(tokens).To(Equal([]string{tokenID}), "tokens by which connection %d of %s was admitted", open[0], on.ID())
+	}).Should(Succeed())
 }
