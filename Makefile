@@ -66,8 +66,8 @@ test: $(SEATRIAL) ## every test: unit, integration against real servers, the emb
 	@ci/test
 
 .PHONY: rehearse-vm
-rehearse-vm: ## what CI does beside `make test`: the vm profile from nothing, rehearsal and chaos
-	@ci/rehearse-vm
+rehearse-vm: ## the vm profile from nothing, twice the rehearsal, or SUITES="rehearsal chaos", then down
+	@ci/rehearse-vm $(SUITES)
 
 .PHONY: lint
 lint: ## gofmt, go vet and golangci-lint with the walls between packages
