@@ -1,11 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,9 +16,11 @@ import (
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
-// logFolder and logSuffix are where package process keeps logs.
+// logFolder and logSuffix are where package process keeps logs, and podFolder is
+// where the vm profile keeps those of pods in it.
 const (
 	logFolder = "logs"
+	podFolder = "pods"
 	logSuffix = ".log"
 )
 
@@ -27,8 +30,8 @@ func (a *app) logs() *cobra.Command {
 		lines  int
 	)
 	cmd := &cobra.Command{
-		Use:   "logs [PROCESS]",
-		Short: "Show the log of a process of the stack, or the end of all logs",
+		Use:   "logs [PROCESS|APP]",
+		Short: "Show the log of a process or of an app's pods, or the end of all logs",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := profile.Look(cmd.Context(), a.setup)
@@ -57,25 +60,50 @@ func (a *app) logs() *cobra.Command {
 	return cmd
 }
 
-// logFiles returns the logs in the folder, or that of the one process asked for.
-func logFiles(folder string, process []string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(folder, "*"+logSuffix))
-	if err != nil {
+// logFiles returns the logs in the folder, or those of what is asked for: a process,
+// a pod's container, or all pods of an app.
+func logFiles(folder string, asked []string) ([]string, error) {
+	var files, names, apps []string
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, isLog := strings.CutSuffix(path, logSuffix)
+		if entry.IsDir() || !isLog {
+			return nil
+		}
+		name, err = filepath.Rel(folder, name)
+		name = filepath.ToSlash(name)
+		files, names, apps = append(files, path), append(names, name), append(apps, appOf(name))
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for logs: %w", err)
-	}
-	var names []string
-	for _, file := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(file), logSuffix))
 	}
 	switch {
 	case len(files) == 0:
-		return nil, fmt.Errorf("no process has written a log in %s yet: %w", folder, os.ErrNotExist)
-	case len(process) == 0:
+		return nil, fmt.Errorf("nothing has written a log in %s yet: %w", folder, os.ErrNotExist)
+	case len(asked) == 0:
 		return files, nil
 	}
-	at := slices.Index(names, process[0])
-	if at < 0 {
-		return nil, fmt.Errorf("no process %q: there are %s", process[0], strings.Join(names, ", "))
+	var found []string
+	for i, file := range files {
+		if asked[0] == names[i] || asked[0] == apps[i] {
+			found = append(found, file)
+		}
 	}
-	return files[at : at+1], nil
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no log of %q: there are %s", asked[0], strings.Join(names, ", "))
+	}
+	return found, nil
+}
+
+// appOf returns what a pod whose log has this name is part of; package podlog keeps
+// logs of pods by it. That of a process is its name.
+func appOf(name string) string {
+	if ofPods, ok := strings.CutPrefix(name, podFolder+"/"); ok {
+		app, _, _ := strings.Cut(ofPods, "/")
+		return app
+	}
+	return name
 }

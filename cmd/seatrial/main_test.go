@@ -132,6 +132,15 @@ func TestLogFiles(t *testing.T) {
 	if err != nil || !slices.Equal(one, all[1:]) {
 		t.Errorf("got %v, %v", one, err)
 	}
+	pod := filepath.Join(dir, "pods", "fleet-callout", "fleet-callout-1_callout.log")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(pod), 0o700), os.WriteFile(pod, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, asked := range []string{"fleet-callout", "pods/fleet-callout/fleet-callout-1_callout"} {
+		if got, err := logFiles(dir, []string{asked}); err != nil || !slices.Equal(got, []string{pod}) {
+			t.Errorf("%s: got %v, %v", asked, got, err)
+		}
+	}
 	if _, err := logFiles(dir, []string{"../broker"}); err == nil || !strings.Contains(err.Error(), "broker, callout") {
 		t.Errorf("got %v", err)
 	}
