@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seatrial/seatrial/agent/audit"
 	"github.com/seatrial/seatrial/agent/command"
 	"github.com/seatrial/seatrial/agent/config"
 	"github.com/seatrial/seatrial/agent/connection"
@@ -29,15 +30,19 @@ type agent struct {
 	version    string
 	log        *slog.Logger
 	podman     *engine.Engine
+	tokens     *credential.Source
 	link       *connection.Link
 	follower   *desired.Follower
 	reconciler *reconcile.Reconciler
+	audit      *audit.Log
 	commands   *command.Server
 	status     *report.Document
 	info       *report.Document
 	heart      *report.Heart
-	// podmanVersion is the one that was last seen.
-	podmanVersion atomic.Pointer[string]
+	pressures  facts.Pressures
+	clock      *facts.Clock
+	// engineInfo is what podman last said of itself.
+	engineInfo atomic.Pointer[engine.Info]
 }
 
 // Run runs the agent until ctx ends. Containers go on running.
@@ -49,25 +54,36 @@ func Run(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	defer a.audit.Close()
 	defer a.podman.Close()
 	return a.run(ctx)
 }
 
 func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error) {
 	a := &agent{config: c, version: version, log: log, podman: engine.New(c.Podman.Socket)}
-	tokens, err := credential.NewSource(c.Identity.Issuer, c.Identity.Project, c.Identity.Key)
+	a.clock = facts.NewClock(func() { a.info.Changed() })
+	var err error
+	a.tokens, err = credential.NewSource(c.Identity.Issuer, c.Identity.Project, c.Identity.Key)
 	if err != nil {
 		return nil, err
 	}
-	a.commands = command.NewServer(c.Device, a, log)
 	a.link = connection.New(connection.Settings{
 		URL: c.Broker.URL, Device: c.Device, Jitter: c.Broker.Jitter,
 		Handlers: map[string]nats.MsgHandler{
-			protocol.DoorbellSubject(c.Device):     func(msg *nats.Msg) { a.follower.Doorbell(msg) },
-			protocol.CommandSubject(c.Device, "*"): a.commands.Handle,
+			protocol.DoorbellSubject(c.Device):     func(msg *nats.Msg) { a.readClock(msg); a.follower.Doorbell(msg) },
+			protocol.CommandSubject(c.Device, "*"): func(msg *nats.Msg) { a.commands.Handle(msg) },
+			command.Streams(c.Device):              func(msg *nats.Msg) { a.commands.Unheard(msg) },
 		},
 		Up: a.connected,
-	}, tokens, log)
+	}, a.tokens, log)
+	record, interrupted, err := audit.Open(c.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range interrupted {
+		log.Warn("a command was under way when the agent ended", "verb", entry.Verb, "workload", entry.Workload, "who", entry.Who, "time", entry.Time)
+	}
+	a.audit, a.commands = record, command.NewServer(c.Device, a, a.link, record, log)
 	a.reconciler = reconcile.New(reconcile.Settings{
 		Device: c.Device, Network: c.Podman.Network, Compare: c.Interval.Compare, StateDir: c.StateDir,
 		Changed: func() { a.status.Changed() },
@@ -82,7 +98,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 func (a *agent) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context){
-		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchPodman, a.supervise,
+		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchDevice, a.supervise,
 	} {
 		group.Go(func() error { part(ctx); return nil })
 	}
@@ -95,6 +111,9 @@ func (a *agent) run(ctx context.Context) error {
 // connected is called after each connect and reconnect: everything may have
 // changed meanwhile, and the broker may have forgotten everything.
 func (a *agent) connected() {
+	if ahead, told := a.tokens.Ahead(); told {
+		a.clock.Observe(ahead, time.Second)
+	}
 	a.heart.Beat()
 	a.follower.Ring()
 	a.info.Rewrite()
@@ -103,48 +122,6 @@ func (a *agent) connected() {
 
 func (a *agent) renderStatus(context.Context) ([]byte, error) {
 	return report.EncodeStatus(a.reconciler.Status())
-}
-
-func (a *agent) renderInfo(context.Context) ([]byte, error) {
-	info := &protocol.DeviceInfo{
-		Version: protocol.Version, Device: a.config.Device, Labels: a.config.Labels, Facts: facts.Collect(a.version),
-	}
-	if version := a.podmanVersion.Load(); version != nil {
-		info.Facts.PodmanVersion = *version
-	}
-	return info.Encode()
-}
-
-// versionTimeout bounds the question for podman's version.
-const versionTimeout = 30 * time.Second
-
-// watchPodman learns podman's version at the start, and when podman is updated.
-func (a *agent) watchPodman(ctx context.Context) {
-	tick := time.NewTicker(a.config.Interval.Compare)
-	defer tick.Stop()
-	for {
-		a.learnVersion(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (a *agent) learnVersion(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
-	defer cancel()
-	version, err := a.podman.Version(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			a.log.WarnContext(ctx, "could not ask podman's version", "error", err)
-		}
-		return
-	}
-	if known := a.podmanVersion.Swap(&version); known == nil || *known != version {
-		a.info.Changed()
-	}
 }
 
 // Token implements command.Agent.

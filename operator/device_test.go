@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,7 +74,7 @@ func TestDeviceAppears(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if d.Status.Facts != (v1alpha1.DeviceFacts{AgentVersion: "v1", CPUs: 2}) {
+		if !reflect.DeepEqual(d.Status.Facts, v1alpha1.DeviceFacts{AgentVersion: "v1", CPUs: 2}) {
 			return fmt.Errorf("facts %+v", d.Status.Facts)
 		}
 		return errors.Join(
@@ -276,6 +278,39 @@ func (s *stack) refused() float64 {
 	n, err := s.operator.Metric(s.Context(), "fleet_operator_refused_documents_total")
 	s.must(err)
 	return n
+}
+
+// TestPressures shows that a device's shortages are conditions of its Device, as
+// they are of a Kubernetes node.
+func TestPressures(t *testing.T) {
+	s := newStack(t)
+	for _, step := range []struct {
+		pressures    string
+		disk, memory metav1.ConditionStatus
+	}{
+		{`[]`, metav1.ConditionUnknown, metav1.ConditionUnknown},
+		{`[{"type":"DiskPressure","active":true,"message":"7 % free"},{"type":"MemoryPressure","active":false}]`, metav1.ConditionTrue, metav1.ConditionFalse},
+		{`[{"type":"DiskPressure","active":false},{"type":"MemoryPressure","active":true}]`, metav1.ConditionFalse, metav1.ConditionTrue},
+	} {
+		document := `{"version":1,"device":"one","facts":{"diskBytes":7,"addresses":["192.0.2.1"],"clockOffsetMillis":-1500},"pressures":` + step.pressures + `}`
+		_, err := s.devices.Publish(t.Context(), protocol.BucketInfo, "one", []byte(document))
+		s.must(err)
+		s.eventually("conditions", func(ctx context.Context) error {
+			d, err := s.device(ctx, "one")
+			if err != nil {
+				return err
+			}
+			disk := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.DeviceDiskPressure)
+			memory := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.DeviceMemoryPressure)
+			if disk == nil || memory == nil || disk.Status != step.disk || memory.Status != step.memory {
+				return fmt.Errorf("conditions %+v", d.Status.Conditions)
+			}
+			if f := d.Status.Facts; f.DiskBytes != 7 || len(f.Addresses) != 1 || f.ClockOffsetMillis != -1500 {
+				return fmt.Errorf("facts %+v", f)
+			}
+			return nil
+		})
+	}
 }
 
 // TestExtremeFacts shows that facts which Kubernetes' numbers cannot hold do no

@@ -1,6 +1,9 @@
 package protocol
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Verb is what a command asks of a device.
 type Verb string
@@ -12,35 +15,48 @@ const (
 	// VerbReconcile asks the agent to read its desired state and compare it with
 	// what runs, now; the answer comes when that is done.
 	VerbReconcile Verb = "reconcile"
+	// VerbInspect asks what a workload's container really is, or without a
+	// workload how all of them are doing.
+	VerbInspect Verb = "inspect"
+	// VerbLogs asks for the last lines that a workload's container wrote, and for
+	// those that it will write. It is answered by a series of replies, see
+	// [LogChunk].
+	VerbLogs Verb = "logs"
+	// VerbRestart asks that a workload's container be stopped and started again.
+	VerbRestart Verb = "restart"
+)
+
+// Verbs are all commands.
+func Verbs() []Verb {
+	return []Verb{VerbPing, VerbReconcile, VerbInspect, VerbLogs, VerbRestart}
+}
+
+// MaxCommandSize is the most bytes the payload of a command may have.
+const MaxCommandSize = 4 << 10
+
+// The bounds on how many past lines a command may ask for.
+const (
+	DefaultTail = 100
+	MaxTail     = 1000
 )
 
 // CommandRequest is the payload of a command.
 type CommandRequest struct {
 	Version int `json:"version"`
-}
-
-// CommandReply is what a device answers to a command.
-type CommandReply struct {
-	Version int      `json:"version"`
-	Device  DeviceID `json:"device"`
-	Verb    Verb     `json:"verb"`
-	// Error says why the command was not carried out; empty if it was.
-	Error string `json:"error,omitempty"`
-	// TokenID is the id (jti) of the access token that the agent's present
-	// connection was admitted with. It is no secret.
-	TokenID string `json:"tokenID,omitempty"`
-	// Revision is the revision of the desired state the device follows.
-	Revision uint64 `json:"revision"`
-	// Status is the device's status after the command; only reconcile sends it.
-	Status *DeviceStatus `json:"status,omitempty"`
-	// Changed names the containers that a reconcile created, replaced, started or
-	// removed.
-	Changed []string `json:"changed,omitempty"`
+	// Workload names the container that the command is about.
+	Workload string `json:"workload,omitempty"`
+	// Tail is how many past lines of a log are asked for; 0 is [DefaultTail].
+	Tail int `json:"tail,omitempty"`
+	// Follow asks for the lines to come, too, until nobody listens any more.
+	Follow bool `json:"follow,omitempty"`
 }
 
 // DecodeCommandRequest reads a command's payload. Its error wraps
-// [ErrInvalidDocument].
+// [ErrInvalidDocument] or [ErrInvalidID].
 func DecodeCommandRequest(data []byte) (*CommandRequest, error) {
+	if len(data) > MaxCommandSize {
+		return nil, fmt.Errorf("command: %w: it has %d bytes, at most %d are allowed", ErrInvalidDocument, len(data), MaxCommandSize)
+	}
 	r := new(CommandRequest)
 	if err := decode("command", data, r); err != nil {
 		return nil, err
@@ -52,32 +68,40 @@ func DecodeCommandRequest(data []byte) (*CommandRequest, error) {
 func (r *CommandRequest) Encode() ([]byte, error) { return encode("command", r) }
 
 // Validate reports the first thing that is wrong with the request.
-func (r *CommandRequest) Validate() error { return checkVersion(r.Version) }
-
-// DecodeCommandReply reads a device's answer. Its error wraps
-// [ErrInvalidDocument] or [ErrInvalidID].
-func DecodeCommandReply(data []byte) (*CommandReply, error) {
-	r := new(CommandReply)
-	if err := decode("command reply", data, r); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// Encode renders the answer, or says why it may not be sent.
-func (r *CommandReply) Encode() ([]byte, error) { return encode("command reply", r) }
-
-// Validate reports the first thing that is wrong with the answer.
-func (r *CommandReply) Validate() error {
+func (r *CommandRequest) Validate() error {
 	if err := checkVersion(r.Version); err != nil {
 		return err
 	}
-	if err := r.Device.Validate(); err != nil {
-		return err
+	if r.Workload != "" {
+		if err := checkLabel(r.Workload); err != nil {
+			return fmt.Errorf("workload: %w", err)
+		}
 	}
-	if r.Status != nil {
-		if err := r.Status.Validate(); err != nil {
-			return fmt.Errorf("status: %w", err)
+	if r.Tail < 0 || r.Tail > MaxTail {
+		return invalid("tail", "is %d, must be from 0 to %d", r.Tail, MaxTail)
+	}
+	return nil
+}
+
+// ValidateFor reports whether the request is one for the verb. A verb that is not
+// known and what the verb has no use for are refused, as half a command that was
+// understood is another command.
+func (r *CommandRequest) ValidateFor(verb Verb) error {
+	if !slices.Contains(Verbs(), verb) {
+		return fmt.Errorf("%w: command %s is not known; known are %q", ErrInvalidDocument, quote(string(verb)), Verbs())
+	}
+	if (r.Tail != 0 || r.Follow) && verb != VerbLogs {
+		return invalid("tail and follow", "are for %s alone, not for %s", VerbLogs, verb)
+	}
+	switch verb {
+	case VerbInspect:
+	case VerbLogs, VerbRestart:
+		if r.Workload == "" {
+			return invalid("workload", "is missing: %s is about one", verb)
+		}
+	default:
+		if r.Workload != "" {
+			return invalid("workload", "is given, but %s is about none", verb)
 		}
 	}
 	return nil

@@ -114,6 +114,13 @@ func drawDeviceInfo(t *rapid.T) document {
 		PodmanVersion: texts().Draw(t, "text"), Hostname: texts().Draw(t, "text"), BootID: texts().Draw(t, "text"),
 		CPUs: rapid.Int().Draw(t, "cpus"), MemoryBytes: rapid.Uint64().Draw(t, "memory"),
 	}}
+	i.Facts.DiskBytes, i.Facts.ClockOffsetMillis = rapid.Uint64().Draw(t, "disk"), rapid.Int64().Draw(t, "offset")
+	i.Facts.Addresses = list(t, "addresses", func(t *rapid.T) string {
+		return rapid.SampledFrom([]string{"192.0.2.1", "2001:db8::1"}).Draw(t, "address")
+	})
+	for _, kind := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{protocol.DiskPressure, protocol.MemoryPressure}), 0, 2, rapid.ID).Draw(t, "pressures") {
+		i.Pressures = append(i.Pressures, protocol.Pressure{Type: kind, Active: rapid.Bool().Draw(t, "active"), Message: texts().Draw(t, "message")})
+	}
 	if labels := rapid.MapOfN(names(), names(), 0, 3).Draw(t, "labels"); len(labels) > 0 {
 		i.Labels = labels
 	}
@@ -147,8 +154,9 @@ func drawHeartbeat(t *rapid.T) document {
 		Sequence: rapid.Uint64().Draw(t, "sequence"), Revision: rapid.Uint64().Draw(t, "revision")}
 }
 
-func drawCommandRequest(*rapid.T) document {
-	return &protocol.CommandRequest{Version: protocol.Version}
+func drawCommandRequest(t *rapid.T) document {
+	return &protocol.CommandRequest{Version: protocol.Version, Workload: rapid.OneOf(rapid.Just(""), names()).Draw(t, "workload"),
+		Tail: rapid.IntRange(0, protocol.MaxTail).Draw(t, "tail"), Follow: rapid.Bool().Draw(t, "follow")}
 }
 
 func drawCommandReply(t *rapid.T) document {
@@ -157,6 +165,17 @@ func drawCommandReply(t *rapid.T) document {
 		Changed: list(t, "changed", func(t *rapid.T) string { return names().Draw(t, "name") })}
 	if rapid.Bool().Draw(t, "with status") {
 		r.Status = drawStatus(t)
+	}
+	if rapid.Bool().Draw(t, "with container") {
+		r.Container = &protocol.ContainerDetail{Name: names().Draw(t, "name"), ID: texts().Draw(t, "id"), State: texts().Draw(t, "state"),
+			StartedAt: times(t, "started"), ExitCode: rapid.Int32().Draw(t, "exit code"), Deployment: drawRef(t),
+			Variables: list(t, "variables", func(t *rapid.T) string { return names().Draw(t, "variable") })}
+	}
+	if rapid.Bool().Draw(t, "with log") {
+		r.Log = &protocol.LogChunk{Sequence: rapid.Uint64Min(1).Draw(t, "sequence"), End: rapid.Bool().Draw(t, "end"),
+			Lines: list(t, "lines", func(t *rapid.T) protocol.LogLine {
+				return protocol.LogLine{Stream: rapid.SampledFrom([]string{"stdout", "stderr"}).Draw(t, "stream"), Text: texts().Draw(t, "text")}
+			})}
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -14,6 +15,23 @@ type DeviceInfo struct {
 	Device  DeviceID          `json:"device"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Facts   Facts             `json:"facts"`
+	// Pressures are those that the device watches, under pressure or not.
+	Pressures []Pressure `json:"pressures,omitempty"`
+}
+
+// The pressures of a device, by the names that Kubernetes has for a node's.
+const (
+	DiskPressure   = "DiskPressure"
+	MemoryPressure = "MemoryPressure"
+)
+
+// Pressure says whether a device is short of something.
+type Pressure struct {
+	// Type is [DiskPressure] or [MemoryPressure].
+	Type   string `json:"type"`
+	Active bool   `json:"active"`
+	// Message says for people what was measured when that last changed.
+	Message string `json:"message,omitempty"`
 }
 
 // Facts are what the agent found on its device.
@@ -28,7 +46,18 @@ type Facts struct {
 	CPUs          int    `json:"cpus,omitempty"`
 	// MemoryBytes is the memory the device has, in bytes.
 	MemoryBytes uint64 `json:"memoryBytes,omitempty"`
+	// DiskBytes is the size, in bytes, of the file system in which podman keeps
+	// images and containers.
+	DiskBytes uint64 `json:"diskBytes,omitempty"`
+	// Addresses are those by which others may reach the device, in their order.
+	Addresses []string `json:"addresses,omitempty"`
+	// ClockOffsetMillis is by how much the device's clock is ahead of the fleet's,
+	// in milliseconds; what is less than can be told apart from the way there is 0.
+	ClockOffsetMillis int64 `json:"clockOffsetMillis,omitempty"`
 }
+
+// MaxAddresses is the most addresses that a device may name.
+const MaxAddresses = 16
 
 // Heartbeat says that a device is alive. It is sent on [HeartbeatSubject] and
 // not stored.
@@ -70,6 +99,27 @@ func (i *DeviceInfo) Validate() error {
 		{"podmanVersion", f.PodmanVersion}, {"hostname", f.Hostname}, {"bootID", f.BootID},
 	} {
 		if err := checkText("facts: "+text.field, text.value); err != nil {
+			return err
+		}
+	}
+	if len(f.Addresses) > MaxAddresses {
+		return invalid("facts: addresses", "has %d entries, at most %d are allowed", len(f.Addresses), MaxAddresses)
+	}
+	for _, address := range f.Addresses {
+		if _, err := netip.ParseAddr(address); err != nil {
+			return invalid("facts: addresses", "%s is not an address", quote(address))
+		}
+	}
+	seen := make(map[string]bool, len(i.Pressures))
+	for _, p := range i.Pressures {
+		if p.Type != DiskPressure && p.Type != MemoryPressure {
+			return invalid("pressures", "%s is not known", quote(p.Type))
+		}
+		if seen[p.Type] {
+			return invalid("pressures", "names %s twice", p.Type)
+		}
+		seen[p.Type] = true
+		if err := checkText("pressures: message", p.Message); err != nil {
 			return err
 		}
 	}

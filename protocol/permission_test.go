@@ -149,6 +149,18 @@ func TestAdminInbox(t *testing.T) {
 	})
 }
 
+func TestAdminOf(t *testing.T) {
+	for reply, want := range map[string]string{
+		protocol.AdminInboxPrefix("alice") + ".x.y": "alice", "_INBOX_ADMIN.bob.x": "bob",
+		"_INBOX_ADMIN.alice": "", "_INBOX_ADMIN.alice.": "", "_INBOX_ADMIN..x": "", "_INBOX_ADMIN.Alice.x": "",
+		"_INBOX_ADMIN.*.x": "", "_INBOX_device-1.alice.x": "", "": "",
+	} {
+		if got, ok := protocol.AdminOf(reply); got != want || ok != (want != "") {
+			t.Errorf("%q is the inbox of %q (%t), want %q", reply, got, ok, want)
+		}
+	}
+}
+
 func TestOwnDoorbell(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := deviceIDs().Draw(t, "a")

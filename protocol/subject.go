@@ -53,12 +53,32 @@ func AdminInboxPrefix(name string) string { return adminInboxes + "." + name }
 // without such a reply subject did not come from an admin: answers that a device
 // has the server reflect carry none.
 func IsAdminInbox(reply string) bool {
-	return strings.HasPrefix(reply, adminInboxes+".")
+	_, is := AdminOf(reply)
+	return is
+}
+
+// AdminOf returns the name of the admin in whose inbox reply lies: who gets the
+// answer, and so who asked.
+func AdminOf(reply string) (string, bool) {
+	rest, ok := strings.CutPrefix(reply, adminInboxes+".")
+	if !ok {
+		return "", false
+	}
+	name, inbox, ok := strings.Cut(rest, ".")
+	if !ok || inbox == "" {
+		return "", false
+	}
+	admin, err := ParseAdminName(name)
+	return admin, err == nil
 }
 
 // HeaderSubject is the header in which the server names the key that a
 // republished or directly read message was stored under.
 const HeaderSubject = "Nats-Subject"
+
+// HeaderTime is the header in which the server says when such a message was stored,
+// by its own clock (RFC 3339).
+const HeaderTime = "Nats-Time-Stamp"
 
 // IsOwnDoorbell reports whether a message on id's doorbell was rung by a write
 // to id's own key, given its header [HeaderSubject]. Another device can have the

@@ -3,60 +3,15 @@ package command
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 
+	"github.com/seatrial/seatrial/agent/audit"
 	"github.com/seatrial/seatrial/protocol"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// deadline bounds every wait; none expects to reach it.
-const deadline = 20 * time.Second
-
-// slow is an agent whose reconciles last until they are let go.
-type slow struct {
-	begun chan struct{}
-	let   chan struct{}
-}
-
-func (s *slow) Token() string    { return "token-1" }
-func (s *slow) Revision() uint64 { return 7 }
-func (s *slow) Status() *protocol.DeviceStatus {
-	return &protocol.DeviceStatus{Version: protocol.Version, Device: "device-1", Revision: 7}
-}
-
-func (s *slow) Reconcile(ctx context.Context) ([]string, error) {
-	s.begun <- struct{}{}
-	select {
-	case <-s.let:
-		return []string{"web"}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// connect returns a connection to a broker of its own.
-func connect(t *testing.T) *nats.Conn {
-	t.Helper()
-	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	broker.Start()
-	t.Cleanup(func() { broker.Shutdown(); broker.WaitForShutdown() })
-	nc, err := nats.Connect(broker.ClientURL(), nats.CustomInboxPrefix(protocol.AdminInboxPrefix("admin-1")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc
-}
 
 // held is a log that takes no word about a reconcile until it is let go.
 type held chan struct{}
@@ -75,64 +30,165 @@ func (h held) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-func TestCommandsAtOnceAreBounded(t *testing.T) {
-	nc := connect(t)
-	agent := &slow{begun: make(chan struct{}), let: make(chan struct{})}
+const plain = `{"version":1}`
+
+func TestSlowCommandsAreBoundedAndKeepNobodyWaiting(t *testing.T) {
 	log := make(held)
-	s := NewServer("device-1", agent, slog.New(log))
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); s.Run(ctx) }()
-	if _, err := nc.Subscribe(protocol.CommandSubject("device-1", "*"), s.Handle); err != nil {
-		t.Fatal(err)
+	r := newRig(t, slog.New(log))
+	for range workAtOnce {
+		r.ask(protocol.VerbReconcile, plain)
+		<-r.agent.begun
 	}
-	inbox := protocol.AdminInboxPrefix("admin-1") + ".answers"
-	answers, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		t.Fatal(err)
+	// What is quick has places of its own.
+	r.ask(protocol.VerbPing, plain)
+	if reply := r.next(); reply.Verb != protocol.VerbPing || reply.Error != "" || reply.Status != nil || reply.TokenID != "token-1" || reply.Revision != 7 {
+		t.Errorf("a ping beside slow commands is answered %+v", reply)
 	}
-	ask := func(verb protocol.Verb) {
-		t.Helper()
-		if err := nc.PublishRequest(protocol.CommandSubject("device-1", verb), inbox, []byte(`{"version":1}`)); err != nil {
-			t.Fatal(err)
-		}
+	r.ask(protocol.VerbInspect, `{"version":1,"workload":"web"}`)
+	if reply := r.next(); reply.Error != "" || reply.Container == nil || reply.Container.Name != "web" {
+		t.Errorf("an inspect beside slow commands is answered %+v", reply)
 	}
-	next := func() *protocol.CommandReply {
-		t.Helper()
-		msg, err := answers.NextMsg(deadline)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reply, err := protocol.DecodeCommandReply(msg.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return reply
-	}
-	for range atOnce {
-		ask(protocol.VerbReconcile)
-		<-agent.begun
-	}
-	ask(protocol.VerbPing)
-	if reply := next(); reply.Verb != protocol.VerbPing || !strings.Contains(reply.Error, "too many") {
+	r.ask(protocol.VerbRestart, `{"version":1,"workload":"web"}`)
+	close(log)
+	if reply := r.next(); reply.Verb != protocol.VerbRestart || !strings.Contains(reply.Error, "too many") {
 		t.Errorf("one too many is answered %+v", reply)
 	}
-	agent.let <- struct{}{}
-	if reply := next(); reply.Error != "" || reply.Revision != 7 || reply.TokenID != "token-1" || reply.Status == nil || len(reply.Changed) != 1 {
+	r.agent.let <- struct{}{}
+	if reply := r.next(); reply.Error != "" || reply.Status == nil || !slices.Equal(reply.Changed, []string{"web"}) {
 		t.Errorf("a reconcile is answered %+v", reply)
 	}
 	// Whoever has its answer may ask again, whatever is left to do about it here.
-	ask(protocol.VerbPing)
-	if reply := next(); reply.Error != "" || reply.Status != nil || reply.TokenID != "token-1" {
-		t.Errorf("a ping is answered %+v", reply)
+	r.ask(protocol.VerbRestart, `{"version":1,"workload":"web"}`)
+	if reply := r.next(); reply.Verb != protocol.VerbRestart || reply.Error != "" {
+		t.Errorf("the next one is answered %+v", reply)
 	}
-	close(log)
 	// The end of the server ends what it carries out, and says so.
-	cancel()
-	<-done
-	for range atOnce - 1 {
-		if reply := next(); reply.Verb != protocol.VerbReconcile || reply.Error == "" {
+	r.stop()
+	for range workAtOnce - 1 {
+		if reply := r.next(); reply.Verb != protocol.VerbReconcile || reply.Error != errEnding.Error() {
 			t.Errorf("a reconcile that was cut short is answered %+v", reply)
 		}
 	}
+}
+
+func TestCommandsAreWrittenDown(t *testing.T) {
+	r := newRig(t, slog.New(slog.DiscardHandler))
+	r.ask(protocol.VerbReconcile, plain)
+	<-r.agent.begun
+	if all := r.entries(); len(all) != 1 || all[0].Who != "alice" || all[0].Verb != "reconcile" || all[0].Outcome != "" {
+		t.Errorf("while it is carried out: %+v", all)
+	}
+	r.agent.let <- struct{}{}
+	r.next()
+	r.ask(protocol.VerbRestart, plain)
+	if reply := r.next(); !strings.Contains(reply.Error, "workload is missing") {
+		t.Errorf("a restart of nothing is answered %+v", reply)
+	}
+	r.ask("explode", plain)
+	if reply := r.next(); !strings.Contains(reply.Error, "not known") {
+		t.Errorf("a command that is not known is answered %+v", reply)
+	}
+	var outcomes []string
+	for _, entry := range r.entries() {
+		outcomes = append(outcomes, entry.Verb+" "+entry.Outcome)
+	}
+	want := []string{"reconcile ", "reconcile " + audit.Done, "restart ", "restart " + audit.Refused, "explode ", "explode " + audit.Refused}
+	if !slices.Equal(outcomes, want) {
+		t.Errorf("written down is %q, want %q", outcomes, want)
+	}
+}
+
+func TestNothingIsChangedThatCannotBeWrittenDown(t *testing.T) {
+	r := newRig(t, slog.New(slog.DiscardHandler))
+	r.audit.Close()
+	r.ask(protocol.VerbRestart, `{"version":1,"workload":"web"}`)
+	if reply := r.next(); reply.Error != errAudit.Error() {
+		t.Errorf("a restart is answered %+v", reply)
+	}
+	r.ask(protocol.VerbPing, plain)
+	if reply := r.next(); reply.Error != "" {
+		t.Errorf("a ping is answered %+v", reply)
+	}
+}
+
+// What does not come from an admin is neither answered nor written down: a device
+// can have the broker send to another's commands, and would read the answer.
+func TestStrangersAreIgnored(t *testing.T) {
+	r := newRig(t, slog.New(slog.DiscardHandler))
+	everything, err := r.admin.SubscribeSync("_INBOX*.>")
+	if err == nil {
+		err = r.admin.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stranger := range []nats.Msg{
+		{Reply: "_INBOX_device-2.x", Data: []byte(plain)},
+		{Reply: "$KV.device-info.device-2", Data: []byte(plain)},
+		{Reply: "_INBOX_ADMIN.alice", Data: []byte(plain)},
+		{Data: []byte(plain)},
+		{Reply: r.inbox},
+		{Reply: r.inbox, Data: []byte(`{"stream":"KV_device-info","seq":1}`)},
+		{Reply: r.inbox, Data: []byte(strings.Repeat(" ", protocol.MaxCommandSize) + plain)},
+	} {
+		stranger.Subject = protocol.CommandSubject("device-1", protocol.VerbPing)
+		if err := r.admin.PublishMsg(&stranger); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.ask(protocol.VerbPing, plain)
+	if reply := r.next(); reply.Error != "" {
+		t.Errorf("a ping is answered %+v", reply)
+	}
+	if n, _, err := everything.Pending(); err != nil || n > 1 {
+		t.Errorf("%d answers, %v", n, err)
+	}
+	if all := r.entries(); len(all) != 2 {
+		t.Errorf("written down is %+v", all)
+	}
+}
+
+// FuzzHandle looks for a payload or a reply subject that makes the server answer
+// elsewhere than in an admin's inbox, or fall over.
+func FuzzHandle(f *testing.F) {
+	f.Add("ping", protocol.AdminInboxPrefix("alice")+".x", []byte(plain))
+	f.Add("logs", protocol.AdminInboxPrefix("alice")+".x", []byte(`{"version":1,"workload":"web","tail":3}`))
+	f.Add("restart", "_INBOX_device-2.x", []byte(`{"version":1,"workload":"web"}`))
+	f.Add("", "", []byte(nil))
+	f.Fuzz(func(t *testing.T, verb, reply string, payload []byte) {
+		record, _, err := audit.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer record.Close()
+		agent := newDouble()
+		close(agent.lines)
+		close(agent.let)
+		agent.begun = make(chan struct{}, workAtOnce)
+		out := new(outbox)
+		s := NewServer("device-1", agent, out, record, slog.New(slog.DiscardHandler))
+		s.Handle(&nats.Msg{Subject: protocol.CommandSubject("device-1", protocol.Verb(verb)), Reply: reply, Data: payload})
+		s.running.Wait()
+		for _, sent := range out.sent {
+			answer, err := protocol.DecodeCommandReply(sent.Data)
+			if err != nil || !protocol.IsAdminInbox(sent.Subject) || sent.Subject != reply || answer.Device != "device-1" {
+				t.Fatalf("%q to %q was answered on %q with %s (%v)", payload, verb, sent.Subject, sent.Data, err)
+			}
+		}
+		if _, err := protocol.DecodeCommandRequest(payload); len(out.sent) == 0 && err == nil && protocol.IsAdminInbox(reply) {
+			t.Fatalf("%q to %q was not answered", payload, verb)
+		}
+	})
+}
+
+// outbox keeps what is sent.
+type outbox struct{ sent []nats.Msg }
+
+func (o *outbox) Publish(subject string, data []byte) error {
+	o.sent = append(o.sent, nats.Msg{Subject: subject, Data: data})
+	return nil
+}
+
+func (o *outbox) PublishRequest(subject, _ string, data []byte) error {
+	return o.Publish(subject, data)
 }

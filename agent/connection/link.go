@@ -184,6 +184,19 @@ func (l *Link) Publish(subject string, data []byte) error {
 	return nil
 }
 
+// PublishRequest sends a message whose answer goes to reply, where a handler
+// listens. If nobody listens on subject, the broker answers so at once.
+func (l *Link) PublishRequest(subject, reply string, data []byte) error {
+	nc, err := l.conn()
+	if err != nil {
+		return err
+	}
+	if err := nc.PublishRequest(subject, reply, data); err != nil {
+		return fmt.Errorf("publish on %s: %w", subject, err)
+	}
+	return nil
+}
+
 // Request sends a message and waits for its answer.
 func (l *Link) Request(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
 	nc, err := l.conn()

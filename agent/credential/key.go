@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // ErrKey is wrapped by every error about a key file.
@@ -20,6 +21,9 @@ var ErrKey = errors.New("key file cannot be used")
 type Key struct {
 	// ID is what the issuer calls the key, User whose it is.
 	ID, User string
+	// Expires is when the issuer will no longer take the key; zero if its file does
+	// not say.
+	Expires time.Time
 
 	private *rsa.PrivateKey
 }
@@ -34,6 +38,10 @@ const (
 // ReadKey reads a key file. Its error wraps [ErrKey] and never holds what is in
 // the file.
 func ReadKey(path string) (*Key, error) {
+	return readFile(path, ParseKey)
+}
+
+func readFile(path string, parse func([]byte) (*Key, error)) (*Key, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKey, err)
@@ -52,7 +60,7 @@ func ReadKey(path string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKey, err)
 	}
-	key, err := ParseKey(data)
+	key, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -61,33 +69,60 @@ func ReadKey(path string) (*Key, error) {
 
 // serviceAccount is the content of a key file.
 type serviceAccount struct {
-	Type  string `json:"type"`
-	KeyID string `json:"keyId"`
-	Key   string `json:"key"`
-	User  string `json:"userId"`
+	Type    string `json:"type"`
+	KeyID   string `json:"keyId"`
+	Key     string `json:"key"`
+	Expires string `json:"expirationDate,omitempty"`
+	User    string `json:"userId"`
 }
+
+// Types of a key file. A pending key is one that its issuer may not know yet.
+const (
+	typeKnown   = "serviceaccount"
+	typePending = "pending"
+)
 
 // ParseKey reads the content of a key file. Its error wraps [ErrKey].
 func ParseKey(data []byte) (*Key, error) {
+	key, kind, err := parse(data)
+	switch {
+	case err != nil:
+		return nil, err
+	case kind != typeKnown:
+		return nil, fmt.Errorf("%w: its type is not %q", ErrKey, typeKnown)
+	case key.ID == "":
+		return nil, fmt.Errorf("%w: keyId is missing", ErrKey)
+	}
+	return key, nil
+}
+
+// parse reads a key file of any type.
+func parse(data []byte) (*Key, string, error) {
 	var account serviceAccount
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(&account); err != nil {
-		return nil, fmt.Errorf("%w: it is not the JSON that Zitadel hands out", ErrKey)
+		return nil, "", fmt.Errorf("%w: it is not the JSON that Zitadel hands out", ErrKey)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: there is data after its end", ErrKey)
+		return nil, "", fmt.Errorf("%w: there is data after its end", ErrKey)
 	}
-	switch {
-	case account.Type != "serviceaccount":
-		return nil, fmt.Errorf("%w: its type is not \"serviceaccount\"", ErrKey)
-	case account.KeyID == "" || account.User == "":
-		return nil, fmt.Errorf("%w: keyId or userId is missing", ErrKey)
+	if account.User == "" {
+		return nil, "", fmt.Errorf("%w: userId is missing", ErrKey)
+	}
+	key := &Key{ID: account.KeyID, User: account.User}
+	if account.Expires != "" {
+		expires, err := time.Parse(time.RFC3339, account.Expires)
+		if err != nil {
+			return nil, "", fmt.Errorf("%w: expirationDate is no time", ErrKey)
+		}
+		key.Expires = expires
 	}
 	private, err := parsePEM([]byte(account.Key))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return &Key{ID: account.KeyID, User: account.User, private: private}, nil
+	key.private = private
+	return key, account.Type, nil
 }
 
 // minKeyBits is what RS256 needs at least (RFC 7518, section 3.3).

@@ -92,6 +92,13 @@ func (e *Engine) Unpause(ctx context.Context, id string) error {
 	return e.change(ctx, "unpause", id, func(ctx context.Context) error { return containers.Unpause(ctx, id, nil) })
 }
 
+// Restart asks a container to end, within [Grace], and starts it again.
+func (e *Engine) Restart(ctx context.Context, id string) error {
+	return e.change(ctx, "restart", id, func(ctx context.Context) error {
+		return containers.Restart(ctx, id, new(containers.RestartOptions).WithTimeout(int(Grace/time.Second)))
+	})
+}
+
 // Rename gives a container another name.
 func (e *Engine) Rename(ctx context.Context, id, name string) error {
 	return e.change(ctx, "rename", id, func(ctx context.Context) error {

@@ -21,6 +21,7 @@ func Collect(agentVersion string) protocol.Facts {
 		Architecture: runtime.GOARCH,
 		BootID:       firstLine("/proc/sys/kernel/random/boot_id"),
 		CPUs:         runtime.NumCPU(),
+		Addresses:    addresses(),
 	}
 	facts.Hostname, _ = os.Hostname()
 	var name unix.Utsname

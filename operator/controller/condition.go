@@ -49,6 +49,26 @@ func accepting(known fleet.Device) metav1.Condition {
 	return c
 }
 
+// pressure says whether the device is short of something.
+func pressure(known fleet.Device, kind string) metav1.Condition {
+	c := metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: "NotMeasured", Message: "The device has not said."}
+	if known.Info == nil {
+		return c
+	}
+	for _, p := range known.Info.Pressures {
+		switch {
+		case p.Type != kind:
+			continue
+		case p.Active:
+			c.Status, c.Reason = metav1.ConditionTrue, "DeviceHasPressure"
+		default:
+			c.Status, c.Reason = metav1.ConditionFalse, "DeviceHasNoPressure"
+		}
+		c.Message = aggregate.Printable(p.Message)
+	}
+	return c
+}
+
 // complete says whether all that selects the device is in its desired state.
 func complete(plan render.Plan) metav1.Condition {
 	const kinds = 5

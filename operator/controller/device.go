@@ -154,9 +154,14 @@ func (r *devices) status(ctx context.Context, device *v1alpha1.Device, known fle
 			BootID:        aggregate.Printable(f.BootID),
 			CPUs:          int32(min(max(f.CPUs, 0), math.MaxInt32)),
 			MemoryBytes:   int64(min(f.MemoryBytes, math.MaxInt64)),
+			DiskBytes:     int64(min(f.DiskBytes, math.MaxInt64)),
+			Addresses:     f.Addresses,
+
+			ClockOffsetMillis: f.ClockOffsetMillis,
 		}
 	}
-	for _, c := range []metav1.Condition{ready(known, before.Status.Conditions), accepting(known), complete(plan)} {
+	for _, c := range []metav1.Condition{ready(known, before.Status.Conditions), accepting(known), complete(plan),
+		pressure(known, v1alpha1.DeviceDiskPressure), pressure(known, v1alpha1.DeviceMemoryPressure)} {
 		c.ObservedGeneration = device.Generation
 		meta.SetStatusCondition(&device.Status.Conditions, c)
 	}

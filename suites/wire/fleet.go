@@ -83,30 +83,6 @@ func read[T any](ctx context.Context, c *Client, bucket protocol.Bucket, id prot
 	return document, found.Revision, nil
 }
 
-// Command sends a command to the device and returns its answer. An answer that
-// says that the command was not carried out is an error, too.
-func (c *Client) Command(ctx context.Context, id protocol.DeviceID, verb protocol.Verb) (*protocol.CommandReply, error) {
-	what := fmt.Sprintf("command %s to %s", verb, id)
-	request, err := (&protocol.CommandRequest{Version: protocol.Version}).Encode()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	msg, err := c.conn.RequestWithContext(ctx, protocol.CommandSubject(id, verb), request)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	reply, err := protocol.DecodeCommandReply(msg.Data)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", what, err)
-	case reply.Device != id || reply.Verb != verb:
-		return nil, fmt.Errorf("%s: answered by %s to %s", what, reply.Device, reply.Verb)
-	case reply.Error != "":
-		return reply, fmt.Errorf("%s: %s", what, reply.Error)
-	}
-	return reply, nil
-}
-
 // heartbeatBuffer is how many heartbeats may wait for whoever listens.
 const heartbeatBuffer = 1024
 

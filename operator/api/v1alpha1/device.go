@@ -12,6 +12,10 @@ const (
 	// DeviceComplete is False while a deployment that selects the device is not
 	// in its desired state, or not with every container.
 	DeviceComplete = "DesiredStateComplete"
+	// DeviceDiskPressure is True while the device is short of disk, and
+	// DeviceMemoryPressure while it is short of memory, as it says itself.
+	DeviceDiskPressure   = "DiskPressure"
+	DeviceMemoryPressure = "MemoryPressure"
 )
 
 // The reasons of condition Ready of a Device.
@@ -53,6 +57,17 @@ type DeviceFacts struct {
 	// memoryBytes is the memory there is, in bytes.
 	// +optional
 	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+	// diskBytes is the size of the file system with images and containers, in bytes.
+	// +optional
+	DiskBytes int64 `json:"diskBytes,omitempty"`
+	// addresses are those by which others may reach the device.
+	// +optional
+	// +listType=atomic
+	Addresses []string `json:"addresses,omitempty"`
+	// clockOffsetMillis is by how much the device's clock is ahead of the fleet's, in
+	// milliseconds, when that last changed.
+	// +optional
+	ClockOffsetMillis int64 `json:"clockOffsetMillis,omitempty"`
 }
 
 // DeviceStatus is what is known of a device. It changes when something happens,
@@ -61,7 +76,8 @@ type DeviceStatus struct {
 	// facts are what the device found out about itself.
 	// +optional
 	Facts DeviceFacts `json:"facts,omitzero"`
-	// conditions are Ready, DesiredStateAccepted and DesiredStateComplete.
+	// conditions are Ready, DesiredStateAccepted, DesiredStateComplete, DiskPressure
+	// and MemoryPressure.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
