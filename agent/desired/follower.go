@@ -156,12 +156,14 @@ func (f *Follower) accept(ctx context.Context, state *State) {
 		return
 	}
 	f.log.InfoContext(ctx, "following a new desired state", "revision", state.Revision, "containers", len(state.Document.Containers))
-	f.current.Store(state)
-	f.rejected = 0
-	// Without its copy on disk the state is still the one to follow.
+	// Heartbeats and answers name it once it is on disk: an agent that starts again
+	// must not follow an older one than it has said. Without its copy there the state
+	// is still the one to follow.
 	if err := f.store.Save(state); err != nil {
 		f.log.ErrorContext(ctx, "the next start may bring back an older desired state", "error", err)
 	}
+	f.current.Store(state)
+	f.rejected = 0
 	f.sink.Accept(state)
 }
 

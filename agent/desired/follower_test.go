@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -249,4 +250,30 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("error %v is of no kind", err)
 		}
 	})
+}
+
+// A heartbeat names the revision that is followed. An agent that is killed after one
+// and starts with an older state would have gone back.
+func TestRevisionIsNamedOnceItIsKept(t *testing.T) {
+	f, b, _ := follower(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			named := f.Revision()
+			if kept, err := f.store.Load(); err != nil || named > 0 && (kept == nil || kept.Revision < named) {
+				t.Errorf("revision %d is named, and what is kept is %+v (%v)", named, kept, err)
+				return
+			}
+		}
+	}()
+	for revision := range 50 {
+		b.answers <- answer("", "Nats-Subject", own, "Nats-Sequence", strconv.Itoa(revision+1), "KV-Operation", "DEL")
+		if err := f.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	<-ended
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Specs is how many specs the suite has.
-const Specs = 7
+const Specs = 8
 
 // Names of the intervals.
 const (
@@ -26,6 +26,9 @@ const (
 	IntervalCut = "chaos/cut"
 	// IntervalNoticed is how soon a device that is silent must be said to be.
 	IntervalNoticed = "chaos/noticed"
+	// IntervalSettled is how soon the fleet must be as it was asked to once nothing
+	// disturbs it any more.
+	IntervalSettled = "chaos/settled"
 )
 
 // Intervals are the defaults of the suite's own intervals.
@@ -34,6 +37,7 @@ func Intervals() interval.Defaults {
 		IntervalBack:    {Timeout: 3 * time.Minute, Poll: 500 * time.Millisecond},
 		IntervalCut:     {Timeout: time.Minute, Poll: time.Second},
 		IntervalNoticed: {Timeout: 2 * time.Minute, Poll: time.Second},
+		IntervalSettled: {Timeout: 2 * time.Minute, Poll: time.Second},
 	}
 }
 

@@ -46,13 +46,19 @@ func Everyone() metav1.LabelSelector {
 	}}}
 }
 
-// Deploy makes a deployment, which ends with the spec.
-func (t Trial) Deploy(ctx context.Context, name string, selector metav1.LabelSelector, containers ...fleet.Container) *fleet.Deployment {
-	GinkgoHelper()
-	d := &fleet.Deployment{
+// Deployment is a deployment of this name in this run, which is not made yet. One
+// that is made by hand is removed by [Trial.RemoveLeftovers].
+func (t Trial) Deployment(name string, selector metav1.LabelSelector, containers ...fleet.Container) *fleet.Deployment {
+	return &fleet.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: t.Name(name), Namespace: t.Namespace, Labels: map[string]string{runLabel: t.Run}},
 		Spec:       fleet.DeploymentSpec{Selector: selector, Containers: containers},
 	}
+}
+
+// Deploy makes a deployment, which ends with the spec.
+func (t Trial) Deploy(ctx context.Context, name string, selector metav1.LabelSelector, containers ...fleet.Container) *fleet.Deployment {
+	GinkgoHelper()
+	d := t.Deployment(name, selector, containers...)
 	Expect(t.Stack.Client.Create(ctx, d)).To(Succeed())
 	DeferCleanup(func(ctx context.Context) { t.Remove(t.Stack.Context(ctx), d) })
 	return d

@@ -1,0 +1,275 @@
+package ledger
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Rule is one part of the promise.
+type Rule string
+
+// The rules; the package's documentation says what each means.
+const (
+	RuleOrder     Rule = "never back"
+	RuleLost      Rule = "no write lost"
+	RuleConverged Rule = "converged"
+	RuleForeign   Rule = "nothing of another's"
+	RuleRecreated Rule = "nothing recreated"
+)
+
+// Rules are all rules, in the order in which they are reported.
+func Rules() []Rule {
+	return []Rule{RuleOrder, RuleLost, RuleConverged, RuleForeign, RuleRecreated}
+}
+
+// Violation is a rule that was broken.
+type Violation struct {
+	Rule Rule
+	// Device is where; empty if it is about no single one.
+	Device string
+	// Line is the event that breaks it, as a line of the history, and Before an
+	// earlier one that it contradicts; 0 if there is none.
+	Line, Before int
+	// Text says what is wrong.
+	Text string
+}
+
+// String is one line for people.
+func (v Violation) String() string {
+	var at string
+	switch {
+	case v.Line > 0 && v.Before > 0:
+		at = fmt.Sprintf(" (line %d, against line %d)", v.Line, v.Before)
+	case v.Line > 0:
+		at = fmt.Sprintf(" (line %d)", v.Line)
+	}
+	if v.Device != "" {
+		at = " on " + v.Device + at
+	}
+	return string(v.Rule) + at + ": " + v.Text
+}
+
+// Verdict is what a history shows.
+type Verdict struct {
+	Violations []Violation
+	// Unproven counts, by rule, what could not be judged because a revision was not
+	// seen: see the package's documentation.
+	Unproven map[Rule]int
+	// Ended says that the history has its [End]: one without is not judged by where it
+	// led.
+	Ended bool
+	// Counts are how much of what there is, by name.
+	Counts map[string]int
+}
+
+// Holds says that the history is whole and no rule was broken in it.
+func (v *Verdict) Holds() bool { return v.Ended && len(v.Violations) == 0 }
+
+// String is the verdict for people.
+func (v *Verdict) String() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(v.Counts)) {
+		fmt.Fprintf(&b, "%6d  %s\n", v.Counts[name], name)
+	}
+	for _, rule := range Rules() {
+		if n := v.Unproven[rule]; n > 0 {
+			fmt.Fprintf(&b, "%6d  not to be judged by %q: a revision was not seen\n", n, rule)
+		}
+	}
+	if !v.Ended {
+		b.WriteString("the history has no end: nothing is said about where it led\n")
+	}
+	for _, broken := range v.Violations {
+		fmt.Fprintf(&b, "BROKEN %s\n", broken)
+	}
+	return b.String()
+}
+
+// Check judges a history by every rule.
+func Check(events []Event) *Verdict {
+	c := index(events)
+	c.order()
+	c.lost()
+	c.foreign()
+	c.recreated()
+	if c.verdict.Ended {
+		c.converged()
+	}
+	slices.SortStableFunc(c.verdict.Violations, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(slices.Index(Rules(), a.Rule), slices.Index(Rules(), b.Rule)), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Line, b.Line))
+	})
+	return c.verdict
+}
+
+// Events with their lines.
+type (
+	writeAt struct {
+		*Write
+		line int
+	}
+	revisionAt struct {
+		*Revision
+		line int
+	}
+	statusAt struct {
+		*Status
+		line int
+	}
+	beatAt struct {
+		*Beat
+		line int
+	}
+	lookAt struct {
+		*Look
+		line int
+	}
+	reportAt struct {
+		*Report
+		line int
+	}
+	faultAt struct {
+		*Happened
+		line int
+	}
+)
+
+// checker is a history, sorted into what the rules look at.
+type checker struct {
+	verdict *Verdict
+	devices []string
+	// writes are those that may have happened, by deployment, in their order.
+	writes map[string][]writeAt
+	// owner is the deployment of each container.
+	owner map[string]string
+	// desired and statuses are by device, in the bucket's order, each number once.
+	desired  map[string][]revisionAt
+	statuses map[string][]statusAt
+	// beats and looks are by device, reports by deployment, as they came.
+	beats   map[string][]beatAt
+	looks   map[string][]lookAt
+	reports map[string][]reportAt
+	// final is the last revision that each device's key was found to have at the end.
+	final map[string]uint64
+	// holder is whose each revision of the desired state is.
+	holder  map[uint64]string
+	skipped []Skipped
+	faults  []faultAt
+}
+
+func index(events []Event) *checker {
+	c := &checker{
+		verdict: &Verdict{Unproven: map[Rule]int{}, Counts: map[string]int{}},
+		writes:  map[string][]writeAt{}, owner: map[string]string{},
+		desired: map[string][]revisionAt{}, statuses: map[string][]statusAt{},
+		beats: map[string][]beatAt{}, looks: map[string][]lookAt{}, reports: map[string][]reportAt{},
+		final: map[string]uint64{}, holder: map[uint64]string{},
+	}
+	for i := range events {
+		c.add(&events[i], i+1)
+	}
+	for device := range c.desired {
+		c.desired[device] = once(c.desired[device], func(r revisionAt) uint64 { return r.Number }, c.changed)
+	}
+	for device := range c.statuses {
+		c.statuses[device] = once(c.statuses[device], func(s statusAt) uint64 { return s.Sequence }, func(statusAt, statusAt) {})
+	}
+	return c
+}
+
+func (c *checker) add(e *Event, line int) {
+	count := func(what string) { c.verdict.Counts[what]++ }
+	switch {
+	case e.Begin != nil:
+		c.devices = e.Begin.Devices
+	case e.Write != nil:
+		count("writes " + string(e.Write.Outcome))
+		if e.Write.Outcome == Refused {
+			return
+		}
+		c.writes[e.Write.Deployment] = append(c.writes[e.Write.Deployment], writeAt{e.Write, line})
+		for _, levels := range e.Write.Wants {
+			for container := range levels {
+				c.owner[container] = e.Write.Deployment
+			}
+		}
+	case e.Desired != nil:
+		c.desired[e.Desired.Device] = append(c.desired[e.Desired.Device], revisionAt{e.Desired, line})
+		c.holder[e.Desired.Number] = e.Desired.Device
+		if e.Desired.Final {
+			c.final[e.Desired.Device] = e.Desired.Number
+			return
+		}
+		count("revisions of desired states")
+	case e.Status != nil:
+		c.statuses[e.Status.Device] = append(c.statuses[e.Status.Device], statusAt{e.Status, line})
+		if !e.Status.Final {
+			count("statuses")
+		}
+	case e.Beat != nil:
+		count("heartbeats")
+		c.beats[e.Beat.Device] = append(c.beats[e.Beat.Device], beatAt{e.Beat, line})
+	case e.Look != nil:
+		count("looks at podman")
+		c.looks[e.Look.Device] = append(c.looks[e.Look.Device], lookAt{e.Look, line})
+	case e.Report != nil:
+		c.reports[e.Report.Deployment] = append(c.reports[e.Report.Deployment], reportAt{e.Report, line})
+	case e.Fault != nil:
+		if !e.Fault.Over {
+			count("faults: " + string(e.Fault.Kind))
+		}
+		c.faults = append(c.faults, faultAt{e.Fault, line})
+	case e.Skipped != nil:
+		c.verdict.Counts["revisions not seen in "+e.Skipped.Bucket] += int(e.Skipped.Last - e.Skipped.First + 1) //nolint:gosec // counts of a run
+		c.skipped = append(c.skipped, *e.Skipped)
+	case e.Forgot != nil:
+		c.broken(RuleLost, "", line, 0, "bucket %s ends at %d, and revision %d was seen", e.Forgot.Bucket, e.Forgot.Last, e.Forgot.Seen)
+	case e.End != nil:
+		c.verdict.Ended = true
+	}
+}
+
+// once sorts by number and keeps the first of each; again is told of every other.
+func once[T any](all []T, number func(T) uint64, again func(first, other T)) []T {
+	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(number(a), number(b)) })
+	kept := all[:0:0]
+	for _, e := range all {
+		if n := len(kept); n > 0 && number(kept[n-1]) == number(e) {
+			again(kept[n-1], e)
+			continue
+		}
+		kept = append(kept, e)
+	}
+	return kept
+}
+
+// broken notes a violation.
+func (c *checker) broken(rule Rule, device string, line, before int, format string, args ...any) {
+	c.verdict.Violations = append(c.verdict.Violations, Violation{
+		Rule: rule, Device: device, Line: line, Before: before, Text: fmt.Sprintf(format, args...),
+	})
+}
+
+// unproven counts what a rule cannot judge.
+func (c *checker) unproven(rule Rule) { c.verdict.Unproven[rule]++ }
+
+// revision is the device's desired state of this number, if it was seen.
+func (c *checker) revision(device string, number uint64) (revisionAt, bool) {
+	all := c.desired[device]
+	i, found := slices.BinarySearchFunc(all, number, func(r revisionAt, n uint64) int { return cmp.Compare(r.Number, n) })
+	if !found {
+		return revisionAt{}, false
+	}
+	return all[i], true
+}
+
+// last is the last of all; false if there is none.
+func last[T any](all []T) (T, bool) {
+	if len(all) == 0 {
+		var none T
+		return none, false
+	}
+	return all[len(all)-1], true
+}

@@ -1,0 +1,115 @@
+package ledger
+
+import (
+	"maps"
+	"reflect"
+)
+
+// lost finds writes that were acknowledged and are not there: in the order of the
+// revisions that the operator wrote, at the end, and in what the broker keeps.
+func (c *checker) lost() {
+	for _, device := range c.devices {
+		for deployment, writes := range c.writes {
+			c.carried(device, deployment, writes)
+		}
+		newest, seen := last(c.desired[device])
+		if !c.verdict.Ended || !seen {
+			continue
+		}
+		switch final, read := c.final[device]; {
+		case !read:
+			c.broken(RuleLost, device, newest.line, 0, "at the end its key was empty, and revision %d was seen", newest.Number)
+		case final < newest.Number:
+			c.broken(RuleLost, device, newest.line, 0, "at the end its key was at revision %d, and %d was seen", final, newest.Number)
+		}
+	}
+}
+
+// carried follows one deployment through the revisions of one device. What each
+// carries must be what some write asked for, and that write must not be older than
+// the one before. Where several writes asked for the same, the oldest that is not too
+// old is taken: if any order of writes explains the revisions, this one does.
+func (c *checker) carried(device, deployment string, writes []writeAt) {
+	var (
+		// reached is the write that the newest revision carries; before the first
+		// there is nothing.
+		reached = -1
+		newest  revisionAt
+	)
+	for _, r := range c.desired[device] {
+		levels := r.levels(deployment)
+		next := carrying(writes, device, levels, reached)
+		switch {
+		case next < len(writes):
+			reached, newest = next, r
+		case carrying(writes, device, levels, -1) < len(writes):
+			c.broken(RuleLost, device, r.line, newest.line, "revision %d carries %v of %s, which is older than what revision %d did",
+				r.Number, levels, deployment, newest.Number)
+		case c.verdict.Ended:
+			// Without an end the write may just not have been noted.
+			c.broken(RuleForeign, device, r.line, 0, "revision %d asks for %v of %s, which no write ever did", r.Number, levels, deployment)
+		}
+	}
+	if !c.verdict.Ended {
+		return
+	}
+	acknowledged := -1
+	for i, w := range writes {
+		if w.Outcome == Acknowledged {
+			acknowledged = i
+		}
+	}
+	if acknowledged < 0 {
+		return
+	}
+	var levels Levels
+	line := 0
+	if r, seen := last(c.desired[device]); seen {
+		levels, line = r.levels(deployment), r.line
+	}
+	if w := writes[acknowledged]; carrying(writes, device, levels, acknowledged) == len(writes) {
+		c.broken(RuleLost, device, line, w.line, "write %d of %s asked for %v, the last desired state has %v", w.Number, deployment, w.Wants[device], levels)
+	}
+}
+
+// carrying is the first write from one on that asks for these levels on the device;
+// -1 is before the first, when nothing was asked for, and len(writes) is none.
+func carrying(writes []writeAt, device string, levels Levels, from int) int {
+	for i := from; i < len(writes); i++ {
+		var wants Levels
+		if i >= 0 {
+			wants = writes[i].Wants[device]
+		}
+		if maps.Equal(wants, levels) {
+			return i
+		}
+	}
+	return len(writes)
+}
+
+// levels is what the revision asks for because of a deployment.
+func (r *Revision) levels(deployment string) Levels {
+	var found Levels
+	for _, w := range r.Containers {
+		if w.Deployment != deployment {
+			continue
+		}
+		if found == nil {
+			found = Levels{}
+		}
+		found[w.Name] = w.Level
+	}
+	return found
+}
+
+// changed notes that a revision is there twice, with two contents.
+func (c *checker) changed(first, other revisionAt) {
+	a, b := *first.Revision, *other.Revision
+	a.Final, b.Final = false, false
+	if a.Stored.Equal(b.Stored) {
+		b.Stored = a.Stored
+	}
+	if !reflect.DeepEqual(a, b) {
+		c.broken(RuleLost, a.Device, other.line, first.line, "revision %d is not what it was", a.Number)
+	}
+}
