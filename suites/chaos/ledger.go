@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/chaos/ledger"
+	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/wire"
 )
 
@@ -24,6 +26,8 @@ import (
 // The history is kept among the artifacts, also of a run that holds.
 func Ledger(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
+	in.Requires(in.Stack.Profile == profile.Embedded || os.Getenv(ledger.DurationVariable) != "",
+		"machines boot for minutes in the ledger, which is kept there if $"+ledger.DurationVariable+" asks for it")
 	settings, err := in.ledgerSettings()
 	Expect(err).NotTo(HaveOccurred())
 	again := in.replay(settings)
