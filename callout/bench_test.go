@@ -65,7 +65,7 @@ func runLibrary(ctx context.Context, c *config.Config) error {
 	keys := token.NewKeySet(token.KeySetOptions{Issuer: c.Issuer})
 	go keys.Run(ctx)
 	<-keys.Loaded()
-	rules := admission.New(token.NewVerifier(c.Issuer, c.Project, keys), admission.Rules{ExpiryJitter: c.Limits.ExpiryJitter})
+	rules := admission.New(token.NewVerifier(c.Issuer, c.Project, keys), admission.Options{ExpiryJitter: c.Limits.ExpiryJitter})
 	account, err := nkeys.FromSeed(c.Keys.Account)
 	if err != nil {
 		return err

@@ -30,6 +30,12 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageBy(t, func(s *stage) { s.ready(t, "") })
+}
+
+// newStageBy is a stage whose callout start starts.
+func newStageBy(t *testing.T, start func(*stage)) *stage {
+	t.Helper()
 	s := &stage{fleet: newFleet(t)}
 	s.operator = s.connectNKey(t, s.fleet.operator)
 	s.js = createBuckets(t, s.operator)
@@ -40,7 +46,7 @@ func newStage(t *testing.T) *stage {
 			}
 		}
 	}
-	s.ready(t, "")
+	start(s)
 	return s
 }
 

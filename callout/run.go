@@ -18,6 +18,7 @@ import (
 	"github.com/seatrial/seatrial/callout/metrics"
 	"github.com/seatrial/seatrial/callout/refusal"
 	"github.com/seatrial/seatrial/callout/service"
+	"github.com/seatrial/seatrial/callout/throttle"
 	"github.com/seatrial/seatrial/callout/token"
 )
 
@@ -30,7 +31,8 @@ const GCPercent = 400
 const issuerTimeout = 5 * time.Second
 
 // shedLogInterval is the least time between two log lines about shedding, which
-// happens when there is no time for log lines. The metrics count each.
+// happens when there is no time for log lines, or about throttling. The metrics
+// count each.
 const shedLogInterval = time.Second
 
 // Run runs the callout until ctx ends, then finishes what it has accepted and
@@ -62,22 +64,23 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		Fetched:     counters.Fetched,
 		Log:         log,
 	})
+	failures := throttle.New(c.Limits.SourceFailures, 0)
 	answers := service.New(service.Options{
 		URL:       c.NATS.URL,
 		UserSeed:  c.NATS.Seed,
 		Authority: authority,
-		Admission: admission.New(token.NewVerifier(c.Issuer, c.Project, keys), admission.Rules{
-			Device:       c.Roles.Device,
-			Admin:        c.Roles.Admin,
+		Admission: admission.New(token.NewVerifier(c.Issuer, c.Project, keys, c.Rules.Claims()...), admission.Options{
+			Rules:        c.Rules,
 			ExpiryJitter: c.Limits.ExpiryJitter,
 		}),
 		Workers: workers,
 		Queue:   c.Limits.Queue,
 		Budget:  c.Limits.Budget,
+		TooMany: failures.Failed,
 		Record:  recorder(counters, log),
 		Log:     log,
 	})
-	counters.Watch(metrics.Sources{Queued: answers.Queued, Connected: answers.Connected, KeysFetched: keys.Fetched})
+	counters.Watch(metrics.Sources{Queued: answers.Queued, Connected: answers.Connected, KeysFetched: keys.Fetched, Throttled: failures.Limited})
 
 	// Health is served until the last request is answered.
 	server := &http.Server{Handler: handler(answers, keys, counters), ReadHeaderTimeout: issuerTimeout}
@@ -101,15 +104,21 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	return err
 }
 
-// recorder counts every decision and writes all but sheds down.
+// recorder counts every decision and writes all down but those of which there can
+// be too many.
 func recorder(counters *metrics.Metrics, log *slog.Logger) func(context.Context, *audit.Record) {
-	sheds := rate.Sometimes{Interval: shedLogInterval}
+	sheds, throttled := rate.Sometimes{Interval: shedLogInterval}, rate.Sometimes{Interval: shedLogInterval}
 	return func(ctx context.Context, r *audit.Record) {
 		counters.Decided(r)
-		if r.Reason == refusal.Shed {
+		switch r.Reason {
+		case refusal.Shed:
 			sheds.Do(func() { log.WarnContext(ctx, "Requests are shed: more arrive than can be answered.") })
-			return
+		case refusal.Throttled:
+			throttled.Do(func() {
+				log.WarnContext(ctx, "Failing connections of a source are not answered: there are too many.", "clientHost", r.ClientHost, "detail", r.Detail)
+			})
+		default:
+			r.Log(ctx, log)
 		}
-		r.Log(ctx, log)
 	}
 }

@@ -37,8 +37,11 @@ func (b Bucket) DirectGet(id DeviceID) string { return b.directGet() + string(id
 // DirectGets matches the read subjects of all keys of the bucket.
 func (b Bucket) DirectGets() string { return b.directGet() + "*" }
 
+// directGets begins every subject of a direct read.
+const directGets = "$JS.API.DIRECT.GET."
+
 func (b Bucket) directGet() string {
-	return "$JS.API.DIRECT.GET." + b.Stream() + ".$KV." + string(b) + "."
+	return directGets + b.Stream() + ".$KV." + string(b) + "."
 }
 
 // StreamSettings is how a bucket's stream must be configured, in the words of

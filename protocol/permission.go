@@ -17,8 +17,10 @@ type Role string
 
 // The roles of a fleet.
 const (
-	RoleDevice Role = "device"
-	RoleAdmin  Role = "fleet-admin"
+	RoleDevice   Role = "device"
+	RoleAdmin    Role = "fleet-admin"
+	RoleObserver Role = "fleet-observer"
+	RoleService  Role = "fleet-service"
 )
 
 // Permissions are the subjects a connection may publish to and subscribe to.

@@ -3,10 +3,10 @@ package admission
 import (
 	"context"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/seatrial/seatrial/callout/refusal"
+	"github.com/seatrial/seatrial/callout/rules"
 	"github.com/seatrial/seatrial/callout/token"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -17,12 +17,10 @@ type Verifier interface {
 	Verify(ctx context.Context, raw string) (*token.Token, error)
 }
 
-// Rules say which role of the project is which of the fleet's, and how long a
-// grant lives. Zero values take the defaults.
-type Rules struct {
-	// Device and Admin are the names of the project's roles. Defaults
-	// protocol.RoleDevice and protocol.RoleAdmin.
-	Device, Admin string
+// Options say how connections are granted. Zero values take the defaults.
+type Options struct {
+	// Rules say who is what. Default: the built-in ones.
+	Rules *rules.Set
 	// ExpiryJitter is by how much a grant may end before its token, at most and
 	// at random, so that a fleet that was admitted together does not expire
 	// together. It never takes more than a tenth of the time that is left.
@@ -32,6 +30,8 @@ type Rules struct {
 // Grant is what a connection gets. For a refused one, it holds what was known
 // when it was refused.
 type Grant struct {
+	// Rule is the name of the rule that the token fits.
+	Rule        string
 	Role        protocol.Role
 	Name        string
 	Account     string
@@ -45,19 +45,17 @@ type Grant struct {
 // Admission grants connections.
 type Admission struct {
 	verifier Verifier
-	rules    Rules
+	rules    *rules.Set
+	jitter   time.Duration
 	now      func() time.Time
 }
 
-// New returns an admission by rules for tokens that verifier accepts.
-func New(verifier Verifier, rules Rules) *Admission {
-	if rules.Device == "" {
-		rules.Device = string(protocol.RoleDevice)
+// New returns an admission for tokens that verifier accepts.
+func New(verifier Verifier, o Options) *Admission {
+	if o.Rules == nil {
+		o.Rules = rules.Builtin(string(protocol.RoleDevice), string(protocol.RoleAdmin))
 	}
-	if rules.Admin == "" {
-		rules.Admin = string(protocol.RoleAdmin)
-	}
-	return &Admission{verifier: verifier, rules: rules, now: time.Now}
+	return &Admission{verifier: verifier, rules: o.Rules, jitter: o.ExpiryJitter, now: time.Now}
 }
 
 // Admit returns what the bearer of the token raw may do, or a refusal.
@@ -67,52 +65,31 @@ func (a *Admission) Admit(ctx context.Context, raw string) (Grant, error) {
 	if err != nil {
 		return g, err
 	}
-	if g.Role, err = a.role(t.Roles); err != nil {
+	rule, err := a.rules.Match(t)
+	if err != nil {
 		return g, err
 	}
-	switch g.Role {
-	case protocol.RoleDevice:
-		id, err := protocol.ParseDeviceID(t.Subject)
-		if err != nil {
-			return g, refusal.New(refusal.InvalidID, "the token's sub: %w", err)
-		}
-		g.Permissions = protocol.DevicePermissions(id)
-	case protocol.RoleAdmin:
-		name, err := protocol.ParseAdminName(t.Subject)
-		if err != nil {
-			return g, refusal.New(refusal.InvalidID, "the token's sub: %w", err)
-		}
-		g.Permissions = protocol.AdminPermissions(name)
+	g.Rule, g.Role = rule.Name, rule.Template.Role()
+	id, err := rule.Identify(t)
+	if err != nil {
+		return g, err
+	}
+	permissions, err := rule.Template.Permissions(id)
+	if err != nil {
+		return g, refusal.New(refusal.InvalidID, "the token's %s: %w", rule.ID, err)
 	}
 	// The broker reads an empty list as "everything".
-	if len(g.Permissions.Publish) == 0 || len(g.Permissions.Subscribe) == 0 {
+	if len(permissions.Publish) == 0 || len(permissions.Subscribe) == 0 {
 		return g, refusal.New(refusal.Internal, "role %q has no permissions", g.Role)
 	}
-	g.Account = protocol.AccountDevices
+	g.Name, g.Account, g.Permissions = id, rule.Account, permissions
 	g.Expires = a.expiry(t.Expires)
 	return g, nil
 }
 
-// role returns the one role that counts. A bearer of both is refused, not taken
-// for the lesser: a device that was made an admin is a mistake or an attack, its
-// name would be in use twice, and whichever role was chosen, half of what the
-// issuer says would silently not hold.
-func (a *Admission) role(roles []string) (protocol.Role, error) {
-	device, admin := slices.Contains(roles, a.rules.Device), slices.Contains(roles, a.rules.Admin)
-	switch {
-	case device && admin:
-		return "", refusal.New(refusal.RoleAmbiguous, "the token carries both %q and %q: grant its user one of them", a.rules.Device, a.rules.Admin)
-	case device:
-		return protocol.RoleDevice, nil
-	case admin:
-		return protocol.RoleAdmin, nil
-	}
-	return "", refusal.New(refusal.RoleNone, "the token carries neither %q nor %q", a.rules.Device, a.rules.Admin)
-}
-
 // expiry is end or, by the jitter, a little earlier.
 func (a *Admission) expiry(end time.Time) time.Time {
-	jitter := min(a.rules.ExpiryJitter, end.Sub(a.now())/10)
+	jitter := min(a.jitter, end.Sub(a.now())/10)
 	if jitter <= 0 {
 		return end
 	}

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seatrial/seatrial/callout/refusal"
+	"github.com/seatrial/seatrial/callout/rules"
 	"github.com/seatrial/seatrial/callout/token"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -28,35 +29,62 @@ func verified(subject string, roles ...string) fixed {
 }
 
 func TestAdmit(t *testing.T) {
-	custom := Rules{Device: "edge", Admin: "root"}
+	custom := Options{Rules: rules.Builtin("edge", "root")}
+	four, found := rules.New([]rules.Rule{
+		{Name: "d", Role: "device", Template: protocol.TemplateDevice, Account: protocol.AccountDevices, ID: "serial"},
+		{Name: "a", Role: "fleet-admin", Template: protocol.TemplateAdmin, Account: protocol.AccountDevices, ID: "sub"},
+		{Name: "o", Role: "watch", Template: protocol.TemplateObserver, Account: protocol.AccountDevices, ID: "sub"},
+		{Name: "s", Role: "export", Template: protocol.TemplateService, Account: protocol.AccountState, ID: "sub"},
+	})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	file := Options{Rules: four}
+	serial := func(value any) fixed {
+		f := verified("335862139427", "device")
+		f.token.Claims = map[string]any{"serial": value}
+		return f
+	}
 	for name, row := range map[string]struct {
-		rules    Rules
+		rules    Options
 		verified fixed
 		role     protocol.Role
 		want     refusal.Reason
 	}{
-		"device":                      {Rules{}, verified("device-1", "device"), protocol.RoleDevice, ""},
-		"device by its number":        {Rules{}, verified("335862139427", "device"), protocol.RoleDevice, ""},
-		"admin":                       {Rules{}, verified("alice", "fleet-admin"), protocol.RoleAdmin, ""},
-		"device with another role":    {Rules{}, verified("device-1", "billing", "device"), protocol.RoleDevice, ""},
-		"both roles":                  {Rules{}, verified("device-1", "device", "fleet-admin"), "", refusal.RoleAmbiguous},
-		"no role":                     {Rules{}, verified("device-1"), "", refusal.RoleNone},
-		"another role":                {Rules{}, verified("device-1", "billing"), "", refusal.RoleNone},
-		"role in capitals":            {Rules{}, verified("device-1", "Device"), "", refusal.RoleNone},
-		"empty role":                  {Rules{}, verified("device-1", ""), "", refusal.RoleNone},
+		"device":                      {Options{}, verified("device-1", "device"), protocol.RoleDevice, ""},
+		"device by its number":        {Options{}, verified("335862139427", "device"), protocol.RoleDevice, ""},
+		"admin":                       {Options{}, verified("alice", "fleet-admin"), protocol.RoleAdmin, ""},
+		"device with another role":    {Options{}, verified("device-1", "billing", "device"), protocol.RoleDevice, ""},
+		"both roles":                  {Options{}, verified("device-1", "device", "fleet-admin"), "", refusal.RoleAmbiguous},
+		"no role":                     {Options{}, verified("device-1"), "", refusal.RoleNone},
+		"another role":                {Options{}, verified("device-1", "billing"), "", refusal.RoleNone},
+		"role in capitals":            {Options{}, verified("device-1", "Device"), "", refusal.RoleNone},
+		"empty role":                  {Options{}, verified("device-1", ""), "", refusal.RoleNone},
 		"configured device":           {custom, verified("device-1", "edge"), protocol.RoleDevice, ""},
 		"configured admin":            {custom, verified("alice", "root"), protocol.RoleAdmin, ""},
 		"default where another is":    {custom, verified("device-1", "device"), "", refusal.RoleNone},
-		"device with a dot":           {Rules{}, verified("device.1", "device"), protocol.RoleDevice, refusal.InvalidID},
-		"device that is a wildcard":   {Rules{}, verified("*", "device"), protocol.RoleDevice, refusal.InvalidID},
-		"device that is everything":   {Rules{}, verified(">", "device"), protocol.RoleDevice, refusal.InvalidID},
-		"device in capitals":          {Rules{}, verified("ADMIN", "device"), protocol.RoleDevice, refusal.InvalidID},
-		"device that is too long":     {Rules{}, verified(strings.Repeat("a", 64), "device"), protocol.RoleDevice, refusal.InvalidID},
-		"device without a name":       {Rules{}, verified("", "device"), protocol.RoleDevice, refusal.InvalidID},
-		"admin that is a wildcard":    {Rules{}, verified("*", "fleet-admin"), protocol.RoleAdmin, refusal.InvalidID},
-		"admin with a line break":     {Rules{}, verified("a\r\nSUB >", "fleet-admin"), protocol.RoleAdmin, refusal.InvalidID},
-		"token that is not accepted":  {Rules{}, fixed{token: token.Token{KeyID: "k"}, err: refusal.New(refusal.Expired, "x")}, "", refusal.Expired},
-		"verifier that fails somehow": {Rules{}, fixed{err: errors.New("x")}, "", refusal.Internal},
+		"device with a dot":           {Options{}, verified("device.1", "device"), protocol.RoleDevice, refusal.InvalidID},
+		"device that is a wildcard":   {Options{}, verified("*", "device"), protocol.RoleDevice, refusal.InvalidID},
+		"device that is everything":   {Options{}, verified(">", "device"), protocol.RoleDevice, refusal.InvalidID},
+		"device in capitals":          {Options{}, verified("ADMIN", "device"), protocol.RoleDevice, refusal.InvalidID},
+		"device that is too long":     {Options{}, verified(strings.Repeat("a", 64), "device"), protocol.RoleDevice, refusal.InvalidID},
+		"device without a name":       {Options{}, verified("", "device"), protocol.RoleDevice, refusal.InvalidID},
+		"admin that is a wildcard":    {Options{}, verified("*", "fleet-admin"), protocol.RoleAdmin, refusal.InvalidID},
+		"admin with a line break":     {Options{}, verified("a\r\nSUB >", "fleet-admin"), protocol.RoleAdmin, refusal.InvalidID},
+		"observer":                    {file, verified("bob", "watch"), protocol.RoleObserver, ""},
+		"service":                     {file, verified("exporter", "export"), protocol.RoleService, ""},
+		"observer and service":        {file, verified("bob", "watch", "export"), "", refusal.RoleAmbiguous},
+		"observer without a file":     {Options{}, verified("bob", "watch"), "", refusal.RoleNone},
+		"observer that is a wildcard": {file, verified("*", "watch"), protocol.RoleObserver, refusal.InvalidID},
+		"service with a dot":          {file, verified("a.b", "export"), protocol.RoleService, refusal.InvalidID},
+		"id of another claim":         {file, serial("sn-1"), protocol.RoleDevice, ""},
+		"that claim is missing":       {file, verified("device-1", "device"), protocol.RoleDevice, refusal.InvalidID},
+		"that claim is a wildcard":    {file, serial("*"), protocol.RoleDevice, refusal.InvalidID},
+		"that claim is two tokens":    {file, serial("a.b"), protocol.RoleDevice, refusal.InvalidID},
+		"that claim is a number":      {file, serial(12.0), protocol.RoleDevice, refusal.InvalidID},
+		"that claim is a list":        {file, serial([]any{"sn-1"}), protocol.RoleDevice, refusal.InvalidID},
+		"token that is not accepted":  {Options{}, fixed{token: token.Token{KeyID: "k"}, err: refusal.New(refusal.Expired, "x")}, "", refusal.Expired},
+		"verifier that fails somehow": {Options{}, fixed{err: errors.New("x")}, "", refusal.Internal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, err := New(row.verified, row.rules).Admit(t.Context(), "raw")
@@ -72,11 +100,22 @@ func TestAdmit(t *testing.T) {
 				}
 				return
 			}
-			want := protocol.DevicePermissions(protocol.DeviceID(g.Name))
-			if row.role == protocol.RoleAdmin {
-				want = protocol.AdminPermissions(g.Name)
+			var want protocol.Permissions
+			name, account := row.verified.token.Subject, protocol.AccountDevices
+			switch row.role {
+			case protocol.RoleDevice:
+				if serial, ok := row.verified.token.Claims["serial"]; ok {
+					name = serial.(string)
+				}
+				want = protocol.DevicePermissions(protocol.DeviceID(name))
+			case protocol.RoleAdmin:
+				want = protocol.AdminPermissions(name)
+			case protocol.RoleObserver:
+				want = protocol.ObserverPermissions(name)
+			case protocol.RoleService:
+				account, want = protocol.AccountState, protocol.ServicePermissions(name)
 			}
-			if g.Account != protocol.AccountDevices || g.Name != row.verified.token.Subject ||
+			if g.Rule == "" || g.Account != account || g.Name != name ||
 				!slices.Equal(g.Permissions.Publish, want.Publish) || !slices.Equal(g.Permissions.Subscribe, want.Subscribe) {
 				t.Errorf("granted %+v", g)
 			}
@@ -92,7 +131,7 @@ func TestExpiryIsNeverLaterAndLittleEarlier(t *testing.T) {
 		now := time.Unix(1_800_000_000, 0)
 		left := time.Duration(rapid.Int64Range(-int64(time.Hour), int64(24*time.Hour)).Draw(t, "left"))
 		jitter := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "jitter"))
-		a := New(nil, Rules{ExpiryJitter: jitter})
+		a := New(nil, Options{ExpiryJitter: jitter})
 		a.now = func() time.Time { return now }
 		end := now.Add(left)
 		got := a.expiry(end)
@@ -103,7 +142,7 @@ func TestExpiryIsNeverLaterAndLittleEarlier(t *testing.T) {
 }
 
 func TestExpiryIsSpread(t *testing.T) {
-	a := New(nil, Rules{ExpiryJitter: 30 * time.Second})
+	a := New(nil, Options{ExpiryJitter: 30 * time.Second})
 	end := time.Now().Add(time.Hour)
 	seconds := make(map[int64]bool)
 	for range 1000 {

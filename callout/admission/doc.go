@@ -1,10 +1,9 @@
 // Package admission decides who may connect, and as what.
 //
-// It exists to hold the fleet's rules apart from how tokens are verified
-// (package token) and how the broker asks (package service): what a role means
-// is said here and, for the subjects themselves, in package protocol. Deny is
-// the default: only a verified token with exactly one of the two roles and a
-// subject that is a valid id is granted anything.
+// It exists to put together how tokens are verified (package token), who is what
+// (package rules) and what that permits (package protocol), apart from how the
+// broker asks (package service). Deny is the default: only a verified token that
+// fits the rules in one way and names a valid id is granted anything.
 //
-// It may import protocol, token and refusal, and nothing of NATS.
+// It may import protocol, token, rules and refusal, and nothing of NATS.
 package admission

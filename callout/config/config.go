@@ -11,6 +11,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/seatrial/seatrial/callout/rules"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -21,7 +22,8 @@ type Config struct {
 	Issuer, Project string
 	NATS            NATS
 	Keys            Keys
-	Roles           Roles
+	// Rules say who is what: those of the rules file, or else the built-in ones.
+	Rules *rules.Set
 	// HTTPAddress is where health and metrics are served.
 	HTTPAddress string
 	Limits      Limits
@@ -40,9 +42,6 @@ type Keys struct {
 	Curve []byte
 }
 
-// Roles are the names of the project's roles.
-type Roles struct{ Device, Admin string }
-
 // Limits bound the callout's work. A zero value leaves the choice to the package
 // that it is meant for.
 type Limits struct {
@@ -51,6 +50,8 @@ type Limits struct {
 	ExpiryJitter   time.Duration
 	KeysMaxAge     time.Duration
 	KeysMinWait    time.Duration
+	// SourceFailures is how many failures a second of one source are answered.
+	SourceFailures int
 }
 
 // DefaultExpiryJitter is by how much a connection may end before its token. It
@@ -60,7 +61,14 @@ const DefaultExpiryJitter = 30 * time.Second
 
 // Load reads the configuration file and the seed files it names. The error joins
 // a [Problem] for each thing that is wrong.
-func Load(file string) (*Config, error) {
+func Load(file string) (*Config, error) { return load(&reader{file: file}) }
+
+// LoadWithoutSeeds is [Load] for who only wants to know how it is decided: seed
+// files are named, but not read, and need not be there.
+func LoadWithoutSeeds(file string) (*Config, error) { return load(&reader{file: file, seedless: true}) }
+
+func load(r *reader) (*Config, error) {
+	file := r.file
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -69,7 +77,6 @@ func Load(file string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{file: file}
 	c := r.config(raw)
 	if err := errors.Join(r.problems...); err != nil {
 		return nil, err
@@ -105,18 +112,16 @@ func (r *reader) config(raw map[string]any) *Config {
 			Account: keys.seed("account_seed_file", accountSeed, required),
 			Curve:   keys.seed("xkey_seed_file", curveSeed, optional),
 		},
-		Roles: Roles{
-			Device: roles.optional("device", string(protocol.RoleDevice)),
-			Admin:  roles.optional("admin", string(protocol.RoleAdmin)),
-		},
+		Rules:       r.chosen(top.optional("rules_file", ""), roles),
 		HTTPAddress: http.text("address"),
 		Limits: Limits{
-			Workers:      limits.count("workers", 0, 1, 1024),
-			Queue:        limits.count("queue", 0, 1, 1<<20),
-			Budget:       limits.duration("budget", protocol.CalloutBudget, 10*time.Millisecond, protocol.CalloutBudget),
-			ExpiryJitter: limits.duration("expiry_jitter", DefaultExpiryJitter, 0, time.Hour),
-			KeysMaxAge:   limits.duration("keys_max_age", 0, time.Second, 24*time.Hour),
-			KeysMinWait:  limits.duration("keys_min_wait", 0, 100*time.Millisecond, time.Hour),
+			Workers:        limits.count("workers", 0, 1, 1024),
+			Queue:          limits.count("queue", 0, 1, 1<<20),
+			Budget:         limits.duration("budget", protocol.CalloutBudget, 10*time.Millisecond, protocol.CalloutBudget),
+			ExpiryJitter:   limits.duration("expiry_jitter", DefaultExpiryJitter, 0, time.Hour),
+			KeysMaxAge:     limits.duration("keys_max_age", 0, time.Second, 24*time.Hour),
+			SourceFailures: limits.count("source_failures", 0, 1, 1<<20),
+			KeysMinWait:    limits.duration("keys_min_wait", 0, 100*time.Millisecond, time.Hour),
 		},
 	}
 	for _, t := range []*table{nats, keys, roles, http, limits, top} {
@@ -125,10 +130,24 @@ func (r *reader) config(raw map[string]any) *Config {
 	r.checkIssuer(c.Issuer)
 	r.checkBroker(c.NATS.URL)
 	r.checkAddress(c.HTTPAddress)
-	if c.Roles.Device == c.Roles.Admin {
-		r.problem("roles", "device and admin are both %q", c.Roles.Device)
-	}
 	return c
+}
+
+// chosen are the rules of the file or, without one, the built-in ones for the
+// names of roles in the table roles.
+func (r *reader) chosen(file string, roles *table) *rules.Set {
+	named := len(roles.rest) > 0
+	device, admin := roles.optional("device", string(protocol.RoleDevice)), roles.optional("admin", string(protocol.RoleAdmin))
+	switch {
+	case file != "" && named:
+		r.problem("roles", "says nothing beside rules_file, whose rules name their roles themselves")
+	case device == admin:
+		r.problem("roles", "device and admin are both %q", device)
+	}
+	if file != "" {
+		return r.readRules(file)
+	}
+	return rules.Builtin(device, admin)
 }
 
 // checkIssuer wants an origin: tokens name their issuer by it, to the letter.

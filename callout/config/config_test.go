@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seatrial/seatrial/callout/config"
+	"github.com/seatrial/seatrial/callout/rules"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -129,7 +131,7 @@ func TestGoodConfiguration(t *testing.T) {
 	if c.Issuer != "http://127.0.0.1:8080" || c.Project != "1" || c.NATS.URL != "nats://127.0.0.1:4222" || c.HTTPAddress != "127.0.0.1:0" {
 		t.Errorf("got %+v", c)
 	}
-	if c.Roles != (config.Roles{Device: "device", Admin: "fleet-admin"}) || len(c.Keys.Curve) > 0 {
+	if want := rules.Builtin("device", "fleet-admin"); !reflect.DeepEqual(c.Rules, want) || len(c.Keys.Curve) > 0 {
 		t.Errorf("defaults: got %+v", c)
 	}
 	if want := (config.Limits{Budget: protocol.CalloutBudget, ExpiryJitter: config.DefaultExpiryJitter}); c.Limits != want {
@@ -138,15 +140,15 @@ func TestGoodConfiguration(t *testing.T) {
 
 	c, _, err = f.load(t, f.render(map[string]string{
 		"keys.xkey_seed_file": f.seed(t, "curve", nkeys.PrefixByteCurve, 0o400),
-		"roles.device":        `"edge"`, "limits.workers": "3", "limits.queue": "7", "limits.budget": `"900ms"`,
+		"roles.device":        `"edge"`, "limits.workers": "3", "limits.queue": "7", "limits.source_failures": "50", "limits.budget": `"900ms"`,
 		"limits.expiry_jitter": `"0s"`, "limits.keys_max_age": `"1m"`, "limits.keys_min_wait": `"3s"`,
 		"nats.url": `"nats://127.0.0.1:4222, nats://localhost:4223"`,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.Limits{Workers: 3, Queue: 7, Budget: 900 * time.Millisecond, KeysMaxAge: time.Minute, KeysMinWait: 3 * time.Second}
-	if c.Limits != want || c.Roles.Device != "edge" || len(c.Keys.Curve) == 0 {
+	want := config.Limits{Workers: 3, Queue: 7, SourceFailures: 50, Budget: 900 * time.Millisecond, KeysMaxAge: time.Minute, KeysMinWait: 3 * time.Second}
+	if c.Limits != want || !reflect.DeepEqual(c.Rules, rules.Builtin("edge", "fleet-admin")) || len(c.Keys.Curve) == 0 {
 		t.Errorf("got %+v", c)
 	}
 }

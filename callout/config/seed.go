@@ -58,7 +58,7 @@ func (t *table) seed(name string, kind seedKind, must presence) []byte {
 	} else {
 		path = t.optional(name, "")
 	}
-	if path == "" {
+	if path == "" || t.seedless {
 		return nil
 	}
 	seed, err := readSeed(path, kind)

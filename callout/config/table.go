@@ -26,7 +26,9 @@ func (p *Problem) Error() string {
 
 // reader takes known keys out of a decoded file and keeps what is wrong.
 type reader struct {
-	file     string
+	file string
+	// seedless readers do not open seed files.
+	seedless bool
 	problems []error
 }
 

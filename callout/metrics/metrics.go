@@ -33,6 +33,8 @@ type Sources struct {
 	// KeysFetched is when the issuer's keys in use were fetched; zero if there
 	// are none.
 	KeysFetched func() time.Time
+	// Throttled is how many sources fail too often at the moment.
+	Throttled func() int
 }
 
 // Metrics are the program's counters.
@@ -64,7 +66,7 @@ func New() *Metrics {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A rate can be taken only of a counter that was there before.
 	m.decisions.WithLabelValues(string(audit.Admitted), "")
-	for _, reason := range []refusal.Reason{refusal.Shed, refusal.Stale, refusal.BadRequest} {
+	for _, reason := range []refusal.Reason{refusal.Shed, refusal.Stale, refusal.BadRequest, refusal.Throttled} {
 		m.decisions.WithLabelValues(string(audit.Dropped), string(reason))
 	}
 	for _, result := range audit.Results() {
@@ -82,6 +84,7 @@ func (m *Metrics) Watch(s Sources) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, read))
 	}
 	gauge("queue_depth", "Authorization requests that wait for a worker.", func() float64 { return float64(s.Queued()) })
+	gauge("throttled_sources", "Sources whose failing connections are not answered, because there are too many.", func() float64 { return float64(s.Throttled()) })
 	gauge("broker_connected", "1 if there is a connection to the broker.", func() float64 {
 		if s.Connected() {
 			return 1

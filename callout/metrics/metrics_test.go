@@ -35,11 +35,12 @@ func has(t *testing.T, page string, lines ...string) {
 func TestMetrics(t *testing.T) {
 	m := metrics.New()
 	connected, fetched := false, time.Time{}
-	m.Watch(metrics.Sources{Queued: func() int { return 3 }, Connected: func() bool { return connected }, KeysFetched: func() time.Time { return fetched }})
+	m.Watch(metrics.Sources{Queued: func() int { return 3 }, Connected: func() bool { return connected }, KeysFetched: func() time.Time { return fetched }, Throttled: func() int { return 4 }})
 	has(t, page(t, m),
 		`fleet_callout_decisions_total{reason="",result="admitted"} 0`,
 		`fleet_callout_decisions_total{reason="stale",result="dropped"} 0`,
 		`fleet_callout_keys_fetches_total{result="error"} 0`,
+		`fleet_callout_decisions_total{reason="throttled",result="dropped"} 0`, `fleet_callout_throttled_sources 4`,
 		`fleet_callout_queue_depth 3`, `fleet_callout_broker_connected 0`, `fleet_callout_keys_age_seconds -1`,
 	)
 	m.Decided(&audit.Record{Result: audit.Admitted, Latency: time.Millisecond})

@@ -24,9 +24,9 @@ const (
 	ClaimMissing  Reason = "claim_missing"   // without sub, jti, exp or iat
 	RolesMissing  Reason = "roles_missing"   // without the project's claim of roles
 	RolesShape    Reason = "roles_shape"     // the claim of roles is not role → organisation → domain
-	RoleNone      Reason = "role_none"       // neither a device nor an admin
-	RoleAmbiguous Reason = "role_ambiguous"  // both a device and an admin
-	InvalidID     Reason = "invalid_id"      // its sub may not stand in a subject
+	RoleNone      Reason = "role_none"       // it fits no rule: neither a device nor an admin
+	RoleAmbiguous Reason = "role_ambiguous"  // it fits several: both a device and an admin
+	InvalidID     Reason = "invalid_id"      // its sub, or what a rule takes for it, may not stand in a subject
 )
 
 // Reasons that lie elsewhere.
@@ -35,6 +35,7 @@ const (
 	BadRequest      Reason = "bad_request"      // not an authorization request of a server
 	Stale           Reason = "stale"            // the client has given up by now
 	Shed            Reason = "shed"             // the queue was full
+	Throttled       Reason = "throttled"        // one failure too many of its source
 	Internal        Reason = "internal"         // a fault of this program
 )
 
@@ -43,8 +44,18 @@ func Reasons() []Reason {
 	return []Reason{
 		NoToken, TokenTooLong, Malformed, Algorithm, KeyUnknown, Signature, Issuer, Audience, Expired, NotYetValid,
 		ClaimMissing, RolesMissing, RolesShape, RoleNone, RoleAmbiguous, InvalidID,
-		KeysUnavailable, BadRequest, Stale, Shed, Internal,
+		KeysUnavailable, BadRequest, Stale, Shed, Throttled, Internal,
 	}
+}
+
+// ByBearer reports whether the reason lies with whoever connects: with another
+// token it would be another one.
+func (r Reason) ByBearer() bool {
+	switch r {
+	case KeysUnavailable, BadRequest, Stale, Shed, Throttled, Internal:
+		return false
+	}
+	return true
 }
 
 // Error is a refusal: its reason, and what exactly was found. It never holds a

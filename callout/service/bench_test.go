@@ -27,7 +27,7 @@ func BenchmarkDecision(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	rules := admission.New(token.NewVerifier(issuer.URL, issuertest.Project, keys), admission.Rules{ExpiryJitter: 30 * time.Second})
+	rules := admission.New(token.NewVerifier(issuer.URL, issuertest.Project, keys), admission.Options{ExpiryJitter: 30 * time.Second})
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		b.Fatal(err)

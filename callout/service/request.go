@@ -106,6 +106,10 @@ func (s *Service) judge(ctx context.Context, claims *jwt.AuthorizationRequestCla
 		record.Expires = grant.Expires
 		answer, err = s.options.Authority.grant(claims, &grant)
 	}
+	if reason := refusal.ReasonOf(err); err != nil && s.options.TooMany != nil && reason.ByBearer() && s.options.TooMany(record.ClientHost) {
+		fail(record, refusal.New(refusal.Throttled, "%s fails too often; this time: %w", record.ClientHost, err))
+		return nil
+	}
 	if err != nil {
 		result = audit.Refused
 		fail(record, err)

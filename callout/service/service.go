@@ -50,6 +50,11 @@ type Options struct {
 	// protocol.CalloutBudget.
 	Budget time.Duration
 
+	// TooMany is told of every refusal that lies with the bearer, with the address
+	// that the broker sees, and reports whether it is one too many to be answered.
+	// Nil: none is.
+	TooMany func(host string) bool
+
 	// Record is told of every request once. It may be called from several
 	// goroutines and must not block.
 	Record func(context.Context, *audit.Record)

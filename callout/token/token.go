@@ -41,6 +41,8 @@ type Token struct {
 	Expires time.Time
 	// Roles are the project's roles that the subject holds, sorted.
 	Roles []string
+	// Claims are those of the claims that the verifier keeps which the token has.
+	Claims map[string]any
 }
 
 // Keys finds the issuer's public key by its id. The error is a refusal.
@@ -53,17 +55,20 @@ type Verifier struct {
 	issuer, project, rolesClaim string
 
 	keys Keys
+	keep []string
 	now  func() time.Time
 }
 
 // NewVerifier returns a verifier for tokens that issuer, its exact origin, made
-// for project, the project's id.
-func NewVerifier(issuer, project string, keys Keys) *Verifier {
+// for project, the project's id. It keeps the claims called keep of a token beside
+// those that every token has.
+func NewVerifier(issuer, project string, keys Keys, keep ...string) *Verifier {
 	return &Verifier{
 		issuer:     issuer,
 		project:    project,
 		rolesClaim: "urn:zitadel:iam:org:project:" + project + ":roles",
 		keys:       keys,
+		keep:       keep,
 		now:        time.Now,
 	}
 }
@@ -114,6 +119,14 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
 	}
 	if err := v.check(&registered, t); err != nil {
 		return t, err
+	}
+	for _, name := range v.keep {
+		if value, ok := all[name]; ok {
+			if t.Claims == nil {
+				t.Claims = make(map[string]any, len(v.keep))
+			}
+			t.Claims[name] = value
+		}
 	}
 	t.Roles, err = v.roles(all)
 	return t, err

@@ -22,6 +22,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "fleet-callout.config" -}}
 issuer = {{ .Values.issuer | quote }}
 project = {{ .Values.project | quote }}
+{{- if .Values.rules }}
+rules_file = "/config/rules.toml"
+{{- end }}
 
 [nats]
 url = {{ .Values.nats.url | quote }}
@@ -49,6 +52,21 @@ address = ":8080"
 {{ $key }} = {{ if kindIs "string" $value }}{{ $value | quote }}{{ else }}{{ int64 $value }}{{ end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{- define "fleet-callout.rules" -}}
+{{- range .Values.rules }}
+[[rule]]
+{{- range $key, $value := omit . "claims" }}
+{{ $key }} = {{ $value | toJson }}
+{{- end }}
+{{- with .claims }}
+[rule.claims]
+{{- range $name, $value := . }}
+{{ $name | toJson }} = {{ $value | toJson }}
+{{- end }}
+{{- end }}
+{{ end }}
 {{- end -}}
 
 {{- define "fleet-callout.to" -}}

@@ -1,0 +1,204 @@
+package rules_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/seatrial/seatrial/callout/refusal"
+	"github.com/seatrial/seatrial/callout/rules"
+	"github.com/seatrial/seatrial/callout/token"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// device is a rule that makes sense, with changes.
+func device(changes ...func(*rules.Rule)) rules.Rule {
+	r := rules.Rule{Name: "device", Role: "device", Template: protocol.TemplateDevice, Account: protocol.AccountDevices, ID: "sub"}
+	for _, change := range changes {
+		change(&r)
+	}
+	return r
+}
+
+func admin(changes ...func(*rules.Rule)) rules.Rule {
+	return device(append([]func(*rules.Rule){func(r *rules.Rule) {
+		r.Name, r.Role, r.Template = "admin", "fleet-admin", protocol.TemplateAdmin
+	}}, changes...)...)
+}
+
+func TestIncoherencesAreNamed(t *testing.T) {
+	set := func(change func(*rules.Rule)) []rules.Rule { return []rules.Rule{device(change)} }
+	claims := func(name, value string) []rules.Rule {
+		return set(func(r *rules.Rule) { r.Claims = map[string]string{name: value} })
+	}
+	// narrowed is a second rule for devices whose tokens have a claim, too.
+	narrowed := func(change func(*rules.Rule)) []rules.Rule {
+		return []rules.Rule{device(), device(func(r *rules.Rule) {
+			r.Name, r.Claims = "test", map[string]string{"stage": "test"}
+			change(r)
+		})}
+	}
+	for name, row := range map[string]struct {
+		rules []rules.Rule
+		// want are, for each incoherence, its key and a part of what it says.
+		want []string
+	}{
+		"sense":                    {[]rules.Rule{device(), admin()}, nil},
+		"no rules":                 {nil, []string{": nobody would be admitted"}},
+		"no name":                  {set(func(r *rules.Rule) { r.Name = "" }), []string{"name: is missing"}},
+		"one name twice":           {[]rules.Rule{device(), admin(func(r *rules.Rule) { r.Name = "device" })}, []string{"name: is the name of rule 1, too"}},
+		"unknown account":          {set(func(r *rules.Rule) { r.Account = "DEVICE" }), []string{"account: is not known"}},
+		"no account":               {set(func(r *rules.Rule) { r.Account = "" }), []string{"account: is missing"}},
+		"account of the callout":   {set(func(r *rules.Rule) { r.Account = protocol.AccountAuth }), []string{"account: could answer requests"}},
+		"account of the server":    {set(func(r *rules.Rule) { r.Account = protocol.AccountSystem }), []string{"account: manages the broker"}},
+		"account of others":        {set(func(r *rules.Rule) { r.Account = protocol.AccountState }), []string{"account: in DEVICES alone"}},
+		"service among devices":    {set(func(r *rules.Rule) { r.Template = protocol.TemplateService }), []string{"account: in STATE alone"}},
+		"unknown template":         {set(func(r *rules.Rule) { r.Template = "root" }), []string{"template: is not known"}},
+		"no template":              {set(func(r *rules.Rule) { r.Template = "" }), []string{"template: is missing"}},
+		"no condition":             {set(func(r *rules.Rule) { r.Role = "" }), []string{": everybody whom the issuer knows"}},
+		"with and without a role":  {set(func(r *rules.Rule) { r.Without = []string{"x", "device"} }), []string{"without: no token can fit"}},
+		"without an empty role":    {set(func(r *rules.Rule) { r.Without = []string{""} }), []string{"without: an empty role"}},
+		"variable without a claim": {set(func(r *rules.Rule) { r.ID = "" }), []string{"id: no claim is named that fills it"}},
+		"variable by a wildcard":   {set(func(r *rules.Rule) { r.ID = "*" }), []string{"id: is a wildcard"}},
+		"one id for all":           {set(func(r *rules.Rule) { r.ID = "aud" }), []string{"id: the same in every token"}},
+		"an id for each token":     {set(func(r *rules.Rule) { r.ID = "jti" }), []string{"id: another in each token"}},
+		"roles as an id":           {set(func(r *rules.Rule) { r.ID = "urn:zitadel:iam:org:project:1:roles" }), []string{"id: holds roles"}},
+		"claim that is verified":   {claims("iss", "https://x"), []string{"claims.iss: is checked of every token"}},
+		"claim of roles":           {claims("urn:zitadel:iam:org:project:roles", "x"), []string{"claims.urn:zitadel:iam:org:project:roles: ask for one by role"}},
+		"claim without a name":     {claims("", "x"), []string{"claims: without a name"}},
+		"claim by a wildcard":      {claims("urn.*", "x"), []string{"claims: is a wildcard"}},
+		"claim that is empty":      {claims("stage", ""), []string{"claims.stage: an empty text"}},
+		"wildcard from a claim":    {claims("stage", "te*"), []string{"claims.stage: a wildcard would stand for itself alone"}},
+		"never alone":              {narrowed(func(r *rules.Rule) { r.Template = protocol.TemplateObserver }), []string{`: rule "test" can never match alone`}},
+		"never alone, other order": {slices.Concat(narrowed(func(r *rules.Rule) { r.Template = protocol.TemplateObserver })[1:], []rules.Rule{device()}), []string{`: rule "test" can never match alone`}},
+		"superfluous":              {narrowed(func(*rules.Rule) {}), []string{`: rule "test" never decides anything`}},
+		"twice the same":           {[]rules.Rule{device(), device(func(r *rules.Rule) { r.Name = "again" })}, []string{`: rule "again" never decides anything`}},
+		"ids of two claims": {
+			[]rules.Rule{device(), device(func(r *rules.Rule) { r.Name, r.Role, r.ID = "old", "old-device", "client_id" })},
+			[]string{"id: one's bearer could go by the other's name"},
+		},
+		"an exception that is said": {[]rules.Rule{
+			device(func(r *rules.Rule) { r.Without = []string{"test"} }),
+			device(func(r *rules.Rule) { r.Name, r.Role, r.Template = "test", "test", protocol.TemplateObserver }),
+		}, nil},
+		"everything at once": {
+			[]rules.Rule{{Without: []string{""}, Claims: map[string]string{"exp": ""}, Template: "x", Account: "y", ID: ">"}, {}},
+			[]string{
+				"name: is missing", "without: an empty role", "claims.exp: is checked", "claims.exp: an empty text", "template: is not known", "account: is not known", "id: is a wildcard",
+				"name: is missing", ": asks for neither", "template: is missing", "account: is missing", "id: is missing",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, found := rules.New(row.rules)
+			if (got == nil) != (len(row.want) > 0) {
+				t.Errorf("got a set: %v", got != nil)
+			}
+			for i, f := range found {
+				if i >= len(row.want) {
+					break
+				}
+				key, part, _ := strings.Cut(row.want[i], ": ")
+				if before, after, ok := strings.Cut(row.want[i], "roles: "); ok && strings.HasPrefix(before, "claims.urn") {
+					key, part = before+"roles", after
+				}
+				if f.Key != key || !strings.Contains(f.What, part) {
+					t.Errorf("%d: got %q: %s\nwant %s", i, f.Key, f.What, row.want[i])
+				}
+				if all := len(row.rules) == 0; (f.Rule == -1) != all {
+					t.Errorf("%d: is about rule %d", i, f.Rule)
+				}
+			}
+			if len(found) != len(row.want) {
+				t.Errorf("got %v\nwant %v", found, row.want)
+			}
+		})
+	}
+}
+
+func TestMatch(t *testing.T) {
+	set, found := rules.New([]rules.Rule{
+		device(func(r *rules.Rule) { r.Without = []string{"retired"} }),
+		admin(func(r *rules.Rule) { r.Claims = map[string]string{"amr": "mfa"} }),
+		admin(func(r *rules.Rule) { r.Name, r.Claims = "root", map[string]string{"sub": "root"} }),
+	})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	if got := set.Claims(); !slices.Equal(got, []string{"amr"}) {
+		t.Errorf("looks at %v", got)
+	}
+	mfa := map[string]any{"amr": []any{"pwd", "mfa"}}
+	for name, row := range map[string]struct {
+		token  token.Token
+		rule   string
+		reason refusal.Reason
+	}{
+		"device":                     {token.Token{Roles: []string{"device"}}, "device", ""},
+		"device without":             {token.Token{Roles: []string{"device", "retired"}}, "", refusal.RoleNone},
+		"admin by a list":            {token.Token{Roles: []string{"fleet-admin"}, Claims: mfa}, "admin", ""},
+		"admin by a text":            {token.Token{Roles: []string{"fleet-admin"}, Claims: map[string]any{"amr": "mfa"}}, "admin", ""},
+		"admin by another text":      {token.Token{Roles: []string{"fleet-admin"}, Claims: map[string]any{"amr": "mfa2"}}, "", refusal.RoleNone},
+		"admin by a part of a text":  {token.Token{Roles: []string{"fleet-admin"}, Claims: map[string]any{"amr": "mf"}}, "", refusal.RoleNone},
+		"admin by a list of lists":   {token.Token{Roles: []string{"fleet-admin"}, Claims: map[string]any{"amr": []any{[]any{"mfa"}}}}, "", refusal.RoleNone},
+		"admin without the claim":    {token.Token{Roles: []string{"fleet-admin"}}, "", refusal.RoleNone},
+		"admin by name":              {token.Token{Subject: "root", Roles: []string{"fleet-admin"}}, "root", ""},
+		"admin by both, all alike":   {token.Token{Subject: "root", Roles: []string{"fleet-admin"}, Claims: mfa}, "admin", ""},
+		"admin and device":           {token.Token{Roles: []string{"device", "fleet-admin"}, Claims: mfa}, "", refusal.RoleAmbiguous},
+		"device that is half admin":  {token.Token{Roles: []string{"device", "fleet-admin"}}, "device", ""},
+		"nobody":                     {token.Token{Subject: "root"}, "", refusal.RoleNone},
+		"a claim that says its name": {token.Token{Subject: "x", Claims: map[string]any{"sub": "root"}, Roles: []string{"fleet-admin"}}, "", refusal.RoleNone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rule, err := set.Match(&row.token)
+			if got := refusal.ReasonOf(err); got != row.reason {
+				t.Fatalf("got %v, want reason %q", err, row.reason)
+			}
+			if err == nil && rule.Name != row.rule {
+				t.Errorf("fits %q, want %q", rule.Name, row.rule)
+			}
+		})
+	}
+}
+
+// Which rule stands where changes nothing, and a token is granted only what a
+// rule that it fits grants.
+func TestOrderMeansNothing(t *testing.T) {
+	words := []string{"a", "b", "c"}
+	rapid.Check(t, func(t *rapid.T) {
+		all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) rules.Rule {
+			template := rapid.SampledFrom(protocol.Templates()).Draw(t, "template")
+			return rules.Rule{
+				Name:     rapid.StringMatching(`[a-z]{8}`).Draw(t, "name"),
+				Role:     rapid.SampledFrom(words).Draw(t, "role"),
+				Without:  rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 1, rapid.ID).Draw(t, "without"),
+				Claims:   rapid.MapOfN(rapid.SampledFrom(words), rapid.SampledFrom(words), 0, 1).Draw(t, "claims"),
+				Template: template, Account: template.Account(), ID: "sub",
+			}
+		}), 1, 4).Draw(t, "rules")
+		set, found := rules.New(all)
+		if len(found) > 0 {
+			t.Skip("no sense")
+		}
+		reversed := slices.Clone(all)
+		slices.Reverse(reversed)
+		back, found := rules.New(reversed)
+		if len(found) > 0 {
+			t.Fatalf("no sense the other way round: %v", found)
+		}
+		bearer := &token.Token{Subject: "x", Roles: rapid.SliceOfDistinct(rapid.SampledFrom(words), rapid.ID).Draw(t, "roles"), Claims: map[string]any{}}
+		for _, name := range words {
+			bearer.Claims[name] = rapid.SampledFrom(words).Draw(t, name)
+		}
+		one, err := set.Match(bearer)
+		other, errBack := back.Match(bearer)
+		if refusal.ReasonOf(err) != refusal.ReasonOf(errBack) {
+			t.Fatalf("%v, the other way round %v", err, errBack)
+		}
+		if err == nil && (one.Template != other.Template || (one.Role != "" && !slices.Contains(bearer.Roles, one.Role))) {
+			t.Fatalf("%+v, the other way round %+v, for %+v", one, other, bearer)
+		}
+	})
+}
