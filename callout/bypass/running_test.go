@@ -1,0 +1,125 @@
+package bypass_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/seatrial/seatrial/callout/bypass"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// running is a server that runs with a configuration.
+type running struct{ url, monitor string }
+
+func run(t *testing.T, b *broker) running {
+	t.Helper()
+	b.top += "\nhttp: \"127.0.0.1:-1\""
+	file := b.file(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), `"/nowhere"`, `"`+t.TempDir()+`"`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	o.NoSigs, o.NoLog = true, true
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the server did not start")
+	}
+	return running{url: s.ClientURL(), monitor: "http://" + s.MonitorAddr().String()}
+}
+
+// kinds are the kinds and places of findings.
+func kinds(found []bypass.Finding) (all []string) {
+	for _, f := range found {
+		all = append(all, string(f.Kind)+" "+f.Where)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func TestBypassesOfARunningServer(t *testing.T) {
+	k := newKeys(t)
+	for name, row := range map[string]struct {
+		change            func(*broker)
+		monitor, attempts []string
+	}{
+		"of the contract": {func(*broker) {}, nil, nil},
+		"everything open": {
+			func(b *broker) {
+				b.callout = "-"
+				b.more(protocol.AccountDevices, `jetstream: enabled, users: [ { user: a, password: b } ], mappings { "a": "b" }`)
+				b.accounts["OTHER"] = `exports: [ { service: "x.>" } ], imports: [ { service: { account: STATE, subject: "$KV.device-info.*" }, to: "all.*" } ]`
+				b.more(protocol.AccountState, `exports: [ { service: "$KV.device-info.*" } ]`)
+				b.more(protocol.AccountDevices, `imports: [ { service: { account: STATE, subject: "$KV.device-info.*" } } ]`)
+				b.top = `server_name: a, no_auth_user: a
+leafnodes { listen: "127.0.0.1:-1" }
+websocket { listen: "127.0.0.1:-1", no_tls: true, no_auth_user: a }`
+			},
+			[]string{
+				"foreign-share accounts.OTHER.imports", "jetstream accounts.DEVICES.jetstream", "listener leafnodes", "listener websocket",
+				"mapping accounts.DEVICES.mappings", "no-auth-user websocket.no_auth_user", "public-export accounts.OTHER.exports", "public-export accounts.STATE.exports",
+			},
+			[]string{"anonymous URL", "no-auth-required URL"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBroker(k)
+			b.callout = "account: AUTH"
+			row.change(b)
+			s := run(t, b)
+			found, err := bypass.Monitor(t.Context(), s.monitor+"/", bypass.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := kinds(found); !slices.Equal(got, row.monitor) {
+				t.Errorf("monitoring tells of\n%q, want\n%q\n%v", got, row.monitor, found)
+			}
+			found, err = bypass.Connect(t.Context(), s.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := kinds(found)
+			for i := range got {
+				got[i] = strings.ReplaceAll(got[i], s.url, "URL")
+			}
+			if !slices.Equal(got, row.attempts) {
+				t.Errorf("came in by %q, want %q", got, row.attempts)
+			}
+		})
+	}
+}
+
+func TestServerThatCannotBeAsked(t *testing.T) {
+	page := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(page.Close)
+	for _, address := range []string{"http://127.0.0.1:1", page.URL, "::"} {
+		if _, err := bypass.Monitor(t.Context(), address, bypass.Options{}); err == nil {
+			t.Errorf("%s: asked", address)
+		}
+	}
+	for _, address := range []string{"nats://127.0.0.1:1", "http://127.0.0.1:1", "nats://a:b@127.0.0.1:1", "::", "nats://" + strings.TrimPrefix(page.URL, "http://")} {
+		if _, err := bypass.Connect(t.Context(), address); err == nil {
+			t.Errorf("%s: tried", address)
+		} else if strings.Contains(err.Error(), "a:b") {
+			t.Errorf("it tells a password: %v", err)
+		}
+	}
+}
