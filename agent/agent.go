@@ -18,9 +18,11 @@ import (
 	"github.com/seatrial/seatrial/agent/credential"
 	"github.com/seatrial/seatrial/agent/desired"
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/enrol"
 	"github.com/seatrial/seatrial/agent/facts"
 	"github.com/seatrial/seatrial/agent/reconcile"
 	"github.com/seatrial/seatrial/agent/report"
+	"github.com/seatrial/seatrial/agent/wipe"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -43,12 +45,21 @@ type agent struct {
 	clock      *facts.Clock
 	// engineInfo is what podman last said of itself.
 	engineInfo atomic.Pointer[engine.Info]
+	// keeper keeps the device's key; nil if that is somebody else's task.
+	keeper *enrol.Keeper
+	// end ends all parts.
+	end context.CancelFunc
 }
 
-// Run runs the agent until ctx ends. Containers go on running.
+// Run runs the agent until ctx ends. Containers go on running. On a device that an
+// admin has taken out of its fleet it returns [wipe.ErrWiped] once nothing of that is
+// left to do.
 func Run(ctx context.Context, c *config.Config, version string, log *slog.Logger) error {
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return fmt.Errorf("make the state folder: %w", err)
+	}
+	if wipe.Ordered(c.StateDir) {
+		return leave(ctx, c, log)
 	}
 	a, err := assemble(c, version, log)
 	if err != nil {
@@ -56,7 +67,13 @@ func Run(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	}
 	defer a.audit.Close()
 	defer a.podman.Close()
-	return a.run(ctx)
+	if err := a.run(ctx); err != nil {
+		return err
+	}
+	if wipe.Ordered(c.StateDir) {
+		return leave(ctx, c, log)
+	}
+	return nil
 }
 
 func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error) {
@@ -76,6 +93,9 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 		},
 		Up: a.connected,
 	}, a.tokens, log)
+	if a.keeper, err = keeper(c, a.tokens, log); err != nil {
+		return nil, err
+	}
 	record, interrupted, err := audit.Open(c.StateDir)
 	if err != nil {
 		return nil, err
@@ -96,10 +116,16 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 }
 
 func (a *agent) run(ctx context.Context) error {
+	ctx, a.end = context.WithCancel(ctx)
+	defer a.end()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, part := range []func(context.Context){
+	parts := []func(context.Context){
 		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchDevice, a.supervise,
-	} {
+	}
+	if a.keeper != nil {
+		parts = append(parts, a.keeper.Run)
+	}
+	for _, part := range parts {
 		group.Go(func() error { part(ctx); return nil })
 	}
 	// What was last told is brought about while the broker is being reached.

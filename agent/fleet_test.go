@@ -44,8 +44,8 @@ type fleet struct {
 	state  string
 	file   string
 	log    *lockedBuffer
-	// jitter is the agent's.
-	jitter string
+	// jitter is the agent's, keyFile its key.
+	jitter, keyFile string
 	// stop ends the running agent.
 	stop func()
 }
@@ -70,6 +70,7 @@ func newFleet(tb testing.TB) *fleet {
 // configure writes the agent's configuration, with more lines at its end.
 func (f *fleet) configure(more string) {
 	f.tb.Helper()
+	f.keyFile = f.issuer.KeyFile(f.tb, string(device))
 	content := fmt.Sprintf(`device = %q
 state_dir = %q
 [labels]
@@ -84,7 +85,7 @@ jitter = %q
 [podman]
 socket = %q
 network = "host"
-%s`, device, f.state, f.issuer.URL, issuertest.Project, f.issuer.KeyFile(f.tb, string(device)), f.broker.URL, f.jitter, f.podman.Socket, more)
+%s`, device, f.state, f.issuer.URL, issuertest.Project, f.keyFile, f.broker.URL, f.jitter, f.podman.Socket, more)
 	if err := os.WriteFile(f.file, []byte(content), 0o600); err != nil {
 		f.tb.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,6 +22,7 @@ import (
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/controller"
+	"github.com/seatrial/seatrial/operator/enrol"
 	"github.com/seatrial/seatrial/operator/fleet"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -38,6 +40,8 @@ type Options struct {
 	// LeaderElect makes it wait until it holds the lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
+	// Enrol is how devices are made ones of the fleet; not at all by default.
+	Enrol enrol.Options
 }
 
 // minHeartbeatTimeout keeps one late heartbeat from being taken for an outage.
@@ -58,6 +62,7 @@ func (o Options) validate() error {
 	} else if !private(info.Mode(), owner(info), os.Geteuid()) {
 		problems = append(problems, fmt.Errorf("--nats-seed-file: %s may be read by others (mode %#o): chmod 0600 it", o.SeedFile, info.Mode().Perm()))
 	}
+	problems = append(problems, o.Enrol.Validate())
 	return errors.Join(problems...)
 }
 
@@ -67,7 +72,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 		return err
 	}
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		return fmt.Errorf("register the resources: %w", err)
 	}
 	// The client's own limit of 20 a second is for a person at a terminal; the API
@@ -104,7 +109,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if _, err := nc.Subscribe(protocol.AllHeartbeats, events.Heartbeat); err != nil {
 		return fmt.Errorf("listen for heartbeats: %w", err)
 	}
-	for _, f := range []follower{
+	followers := []follower{
 		func(ctx context.Context) error { store.Follow(ctx, events); return nil },
 		func(ctx context.Context) error { events.Expire(ctx, store.Connected); return nil },
 		func(ctx context.Context) error {
@@ -115,7 +120,13 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 				return fmt.Errorf("the broker ended the connection for good: %w", nc.LastError())
 			}
 		},
-	} {
+	}
+	if o.Enrol.Address != "" {
+		followers = append(followers, func(ctx context.Context) error {
+			return o.Enrol.Serve(ctx, m.GetAPIReader(), m.GetClient(), slog.Default())
+		})
+	}
+	for _, f := range followers {
 		if err := m.Add(f); err != nil {
 			return fmt.Errorf("add to the manager: %w", err)
 		}
@@ -154,8 +165,8 @@ func told(check func() error) healthz.Checker {
 	}
 }
 
-// follower only listens, so that it runs in an operator that waits for its turn
-// too: that one is ready, and knows everything when its turn comes.
+// follower only listens, or answers devices, so that it runs in an operator that
+// waits for its turn too: that one is ready, and knows everything when its turn comes.
 type follower func(context.Context) error
 
 // Start implements manager.Runnable.

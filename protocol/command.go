@@ -24,11 +24,17 @@ const (
 	VerbLogs Verb = "logs"
 	// VerbRestart asks that a workload's container be stopped and started again.
 	VerbRestart Verb = "restart"
+	// VerbRotate asks that the device replace its key with one that it makes now; the
+	// answer does not wait for that.
+	VerbRotate Verb = "rotate"
+	// VerbWipe asks that the device leave its fleet: its keys and its desired state
+	// are removed, and if that is asked for, its containers. There is no way back.
+	VerbWipe Verb = "wipe"
 )
 
 // Verbs are all commands.
 func Verbs() []Verb {
-	return []Verb{VerbPing, VerbReconcile, VerbInspect, VerbLogs, VerbRestart}
+	return []Verb{VerbPing, VerbReconcile, VerbInspect, VerbLogs, VerbRestart, VerbRotate, VerbWipe}
 }
 
 // MaxCommandSize is the most bytes the payload of a command may have.
@@ -49,6 +55,8 @@ type CommandRequest struct {
 	Tail int `json:"tail,omitempty"`
 	// Follow asks for the lines to come, too, until nobody listens any more.
 	Follow bool `json:"follow,omitempty"`
+	// Workloads has a wipe remove the containers, too.
+	Workloads bool `json:"workloads,omitempty"`
 }
 
 // DecodeCommandRequest reads a command's payload. Its error wraps
@@ -92,6 +100,9 @@ func (r *CommandRequest) ValidateFor(verb Verb) error {
 	}
 	if (r.Tail != 0 || r.Follow) && verb != VerbLogs {
 		return invalid("tail and follow", "are for %s alone, not for %s", VerbLogs, verb)
+	}
+	if r.Workloads && verb != VerbWipe {
+		return invalid("workloads", "is for %s alone, not for %s", VerbWipe, verb)
 	}
 	switch verb {
 	case VerbInspect:

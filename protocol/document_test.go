@@ -156,7 +156,7 @@ func drawHeartbeat(t *rapid.T) document {
 
 func drawCommandRequest(t *rapid.T) document {
 	return &protocol.CommandRequest{Version: protocol.Version, Workload: rapid.OneOf(rapid.Just(""), names()).Draw(t, "workload"),
-		Tail: rapid.IntRange(0, protocol.MaxTail).Draw(t, "tail"), Follow: rapid.Bool().Draw(t, "follow")}
+		Tail: rapid.IntRange(0, protocol.MaxTail).Draw(t, "tail"), Follow: rapid.Bool().Draw(t, "follow"), Workloads: rapid.Bool().Draw(t, "workloads")}
 }
 
 func drawCommandReply(t *rapid.T) document {

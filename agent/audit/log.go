@@ -20,9 +20,12 @@ const (
 	maxFile = 512 << 10
 	maxText = 500
 
-	fileName = "audit.jsonl"
+	fileName = FilePrefix + ".jsonl"
 	previous = fileName + ".1"
 )
+
+// FilePrefix is what the names of the log's files begin with.
+const FilePrefix = "audit"
 
 // The outcomes of a command. A line without one was written before its command was
 // carried out.

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,10 +30,12 @@ type double struct {
 	begun chan struct{}
 	let   chan struct{}
 	lines chan protocol.LogLine
+	// wiped is closed when the device is.
+	wiped chan struct{}
 }
 
 func newDouble() *double {
-	return &double{begun: make(chan struct{}), let: make(chan struct{}), lines: make(chan protocol.LogLine)}
+	return &double{begun: make(chan struct{}), let: make(chan struct{}), lines: make(chan protocol.LogLine), wiped: make(chan struct{})}
 }
 
 func (d *double) Token() string    { return "token-1" }
@@ -72,6 +75,11 @@ func (d *double) Logs(ctx context.Context, _ string, _ int, _ bool, line func(pr
 }
 
 func (d *double) Restart(context.Context, string) error { return nil }
+func (d *double) Rotate() error                         { return errNoService }
+
+func (d *double) Wipe(string, bool) (func(), error) { return func() { close(d.wiped) }, nil }
+
+var errNoService = errors.New("there is no enrolment service")
 
 // rig is a server of commands and an admin.
 type rig struct {

@@ -34,6 +34,11 @@ type Agent interface {
 	Logs(ctx context.Context, workload string, tail int, follow bool, line func(protocol.LogLine) error) error
 	// Restart stops and starts a workload's container.
 	Restart(ctx context.Context, workload string) error
+	// Rotate has the device's key replaced.
+	Rotate() error
+	// Wipe writes down that the device leaves its fleet, as an admin has ordered, and
+	// returns what has it done: that is called once the admin was answered.
+	Wipe(who string, workloads bool) (func(), error)
 }
 
 // Broker is where answers go.
@@ -120,7 +125,7 @@ func (s *Server) Run(ctx context.Context) {
 // kind is that of a verb's commands.
 func (s *Server) kind(verb protocol.Verb) *kind {
 	switch verb {
-	case protocol.VerbReconcile, protocol.VerbRestart:
+	case protocol.VerbReconcile, protocol.VerbRestart, protocol.VerbRotate, protocol.VerbWipe:
 		return &s.work
 	case protocol.VerbLogs:
 		return &s.streams
@@ -134,6 +139,8 @@ type command struct {
 	who, reply string
 	verb       protocol.Verb
 	request    *protocol.CommandRequest
+	// then is called after the answer; nil if nothing is.
+	then func()
 }
 
 // Handle handles a message on one of the device's command subjects. It does not
@@ -196,6 +203,9 @@ func (s *Server) serve(ctx context.Context, c *command, slots *semaphore.Weighte
 	// Before the answer: who has that may send the next command.
 	slots.Release(1)
 	s.answer(ctx, c, reply)
+	if c.then != nil {
+		c.then()
+	}
 }
 
 // carryOut does what is asked.
@@ -218,6 +228,10 @@ func (s *Server) carryOut(ctx context.Context, c *command, reply *protocol.Comma
 		reply.Container, err = s.agent.Inspect(ctx, workload)
 	case protocol.VerbRestart:
 		err = s.agent.Restart(ctx, workload)
+	case protocol.VerbRotate:
+		err = s.agent.Rotate()
+	case protocol.VerbWipe:
+		c.then, err = s.agent.Wipe(c.who, c.request.Workloads)
 	}
 	return err
 }

@@ -111,6 +111,28 @@ func TestNothingIsChangedThatCannotBeWrittenDown(t *testing.T) {
 	}
 }
 
+func TestWipeComesAfterItsAnswer(t *testing.T) {
+	r := newRig(t, slog.New(slog.DiscardHandler))
+	r.ask(protocol.VerbRotate, plain)
+	if reply := r.next(); reply.Error != errNoService.Error() {
+		t.Errorf("a rotate is answered %+v", reply)
+	}
+	r.ask(protocol.VerbWipe, `{"version":1,"workload":"web"}`)
+	if reply := r.next(); reply.Error == "" {
+		t.Errorf("a wipe of one workload is answered %+v", reply)
+	}
+	select {
+	case <-r.agent.wiped:
+		t.Fatal("the device was wiped although the command was refused")
+	default:
+	}
+	r.ask(protocol.VerbWipe, `{"version":1,"workloads":true}`)
+	if reply := r.next(); reply.Error != "" {
+		t.Errorf("a wipe is answered %+v", reply)
+	}
+	<-r.agent.wiped
+}
+
 // What does not come from an admin is neither answered nor written down: a device
 // can have the broker send to another's commands, and would read the answer.
 func TestStrangersAreIgnored(t *testing.T) {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/seatrial/seatrial/agent/credential"
 	"github.com/seatrial/seatrial/agent/drift"
+	"github.com/seatrial/seatrial/agent/wipe"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -33,7 +35,26 @@ type Identity struct {
 	// Issuer is the exact origin of the issuer; Project is the id of the fleet's
 	// project there.
 	Issuer, Project string
-	Key             *credential.Key
+	// KeyFile is where the key is kept. Key is nil if it is not there yet, because the
+	// device is to enrol, or not any more, because it is being wiped.
+	KeyFile string
+	Key     *credential.Key
+	// Enrolment is how the device becomes one of the fleet; nil if it is one by the
+	// key that it was given.
+	Enrolment *Enrolment
+}
+
+// Enrolment is how a device gets its key known to the issuer.
+type Enrolment struct {
+	// URL is the origin of the fleet's enrolment service.
+	URL string
+	// TokenFile holds the token that the device may use once.
+	TokenFile string
+	// CAFile holds the certificates that the service's is checked against; empty for
+	// those that the system trusts.
+	CAFile string
+	// Rotate is how long before its end a key is replaced; 0 is never.
+	Rotate time.Duration
 }
 
 // Broker is how the broker is reached.
@@ -68,6 +89,8 @@ const (
 	DefaultHeartbeat = 5 * time.Second
 	DefaultResync    = time.Minute
 	DefaultCompare   = time.Minute
+	// DefaultRotate is a third of the 90 days for which a key is made.
+	DefaultRotate = 30 * 24 * time.Hour
 )
 
 // maxFile is far more than a configuration file has, in bytes.
@@ -112,6 +135,8 @@ func (r *reader) config(raw map[string]any) *Config {
 	top := &table{reader: r, rest: raw}
 	labels, identity, broker := top.table("labels"), top.table("identity"), top.table("broker")
 	podman, intervals := top.table("podman"), top.table("intervals")
+	_, enrols := raw["enrolment"]
+	enrolment := top.table("enrolment")
 	c := &Config{
 		StateDir: top.text("state_dir"),
 		Labels:   labels.texts(),
@@ -130,12 +155,20 @@ func (r *reader) config(raw map[string]any) *Config {
 			Compare:   intervals.duration("compare", DefaultCompare, 100*time.Millisecond, 24*time.Hour),
 		},
 	}
-	device, keyFile := top.text("device"), identity.text("key_file")
-	for _, t := range []*table{labels, identity, broker, podman, intervals, top} {
+	device := top.text("device")
+	c.Identity.KeyFile = identity.text("key_file")
+	if enrols {
+		c.Identity.Enrolment = &Enrolment{
+			URL: enrolment.text("url"), TokenFile: enrolment.text("token_file"), CAFile: enrolment.optional("ca_file", ""),
+			Rotate: enrolment.duration("rotate", DefaultRotate, 0, 10*365*24*time.Hour),
+		}
+	}
+	for _, t := range []*table{labels, identity, broker, podman, intervals, enrolment, top} {
 		t.end()
 	}
 	r.checkDevice(c, device)
-	r.checkKey(c, keyFile)
+	r.checkEnrolment(c.Identity.Enrolment)
+	r.checkKey(c, c.Identity.KeyFile)
 	r.checkPath("state_dir", c.StateDir)
 	if err := protocol.ValidateLabels(c.Labels); err != nil {
 		r.problem("labels", "%v", err)
@@ -173,7 +206,13 @@ func (r *reader) checkKey(c *Config, file string) {
 		r.problem("identity.key_file", "must be an absolute path")
 		return
 	}
+	if wipe.Ordered(c.StateDir) {
+		return // whatever is left of the key is to be removed
+	}
 	key, err := credential.ReadKey(file)
+	if errors.Is(err, fs.ErrNotExist) && c.Identity.Enrolment != nil {
+		return
+	}
 	if err != nil {
 		r.problem("identity.key_file", "%v", err)
 		return
@@ -182,6 +221,18 @@ func (r *reader) checkKey(c *Config, file string) {
 		r.problem("device", "is %q, but the key in %s is of user %q: the device's id must be its user's", c.Device, file, key.User)
 	}
 	c.Identity.Key = key
+}
+
+// checkEnrolment leaves the token alone: it is gone once it was used.
+func (r *reader) checkEnrolment(e *Enrolment) {
+	if e == nil {
+		return
+	}
+	if u, err := url.Parse(e.URL); e.URL != "" && (err != nil || u.Scheme != "https" || u.Hostname() == "" || e.URL != u.Scheme+"://"+u.Host) {
+		r.problem("enrolment.url", `must be an origin such as "https://enrol.example.org:8443": the token is told to whoever answers there`)
+	}
+	r.checkPath("enrolment.token_file", e.TokenFile)
+	r.checkPath("enrolment.ca_file", e.CAFile)
 }
 
 func (r *reader) checkPath(key, path string) {

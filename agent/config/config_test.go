@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/internal/issuertest"
+	"github.com/seatrial/seatrial/agent/wipe"
 )
 
 // file is a good configuration.
@@ -55,6 +57,42 @@ func TestLoad(t *testing.T) {
 	}
 	if want := (Intervals{10 * time.Second, DefaultResync, DefaultCompare}); c.Interval != want {
 		t.Errorf("intervals %v, want %v", c.Interval, want)
+	}
+}
+
+// enrolment is how a device enrols whose key is not there yet.
+const enrolment = "\n[enrolment]\nurl = \"https://enrol.example.org:8443\"\ntoken_file = \"/etc/fleet-agent/token\"\n"
+
+func TestKeyMayBeStillToCome(t *testing.T) {
+	c, err := load(t, file("/none/key.json")+enrolment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := c.Identity.Enrolment; c.Identity.Key != nil || c.Identity.KeyFile != "/none/key.json" || e == nil ||
+		e.URL != "https://enrol.example.org:8443" || e.TokenFile != "/etc/fleet-agent/token" || e.CAFile != "" || e.Rotate != DefaultRotate {
+		t.Errorf("it is %+v, %+v", c.Identity, c.Identity.Enrolment)
+	}
+	for before, key := range map[string]string{
+		"https://enrol": "enrolment.url", `:8443"`: "enrolment.url", `"/etc`: "enrolment.token_file", "token_file": "enrolment.token_file",
+	} {
+		_, err := load(t, file("/none/key.json")+strings.Replace(enrolment, before, map[string]string{
+			"https://enrol": "http://enrol", `:8443"`: `:8443/x"`, `"/etc`: `"etc`, "token_file": "token",
+		}[before], 1))
+		if !slices.ContainsFunc(problems(err), func(p *Problem) bool { return p.Key == key }) {
+			t.Errorf("%s: %v, want a problem of %s", before, err, key)
+		}
+	}
+}
+
+// The keys of a device that leaves its fleet are not needed for that.
+func TestKeyMayBeGone(t *testing.T) {
+	state := t.TempDir()
+	if err := (&wipe.Order{}).Write(state); err != nil {
+		t.Fatal(err)
+	}
+	c, err := load(t, strings.Replace(file("/none/key.json"), "/var/lib/fleet-agent", state, 1))
+	if err != nil || c.Identity.Key != nil {
+		t.Errorf("%v, %v", c, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seatrial/seatrial/agent"
 	"github.com/seatrial/seatrial/agent/config"
+	"github.com/seatrial/seatrial/agent/wipe"
 )
 
 // version is set when a release is linked.
@@ -40,8 +41,19 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "fleet-agent: %v\n", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitWiped is how the agent ends on a device that has left its fleet: the unit does
+// not start it again then.
+const exitWiped = 79
+
+func exitCode(err error) int {
+	if errors.Is(err, wipe.ErrWiped) {
+		return exitWiped
+	}
+	return 1
 }
 
 func root() *cobra.Command {

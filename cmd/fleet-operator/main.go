@@ -25,6 +25,13 @@ func main() {
 	flag.DurationVar(&o.HeartbeatTimeout, "heartbeat-timeout", 15*time.Second, "a device is not Ready when no heartbeat arrived for this long")
 	flag.BoolVar(&o.LeaderElect, "leader-elect", false, "be one of several operators, of which one works")
 	flag.StringVar(&o.LeaderNamespace, "leader-election-namespace", "", "namespace of the lease; that of the pod if empty")
+	flag.StringVar(&o.Enrol.Address, "enrol-bind-address", "", "where devices enrol over HTTPS; nowhere if empty")
+	flag.StringVar(&o.Enrol.CertFile, "enrol-tls-cert-file", "", "certificate of the enrolment service")
+	flag.StringVar(&o.Enrol.KeyFile, "enrol-tls-key-file", "", "key of that certificate")
+	flag.StringVar(&o.Enrol.Namespace, "enrol-namespace", "", "namespace of the Secrets with enrolment tokens")
+	flag.StringVar(&o.Enrol.Issuer, "issuer", "", "exact origin of the issuer that devices are enrolled at")
+	flag.StringVar(&o.Enrol.Project, "issuer-project", "", "id of the fleet's project there")
+	flag.StringVar(&o.Enrol.PATFile, "issuer-pat-file", "", "file with a personal access token of somebody who may manage users there")
 	flag.Parse() // controller-runtime adds --kubeconfig.
 
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))

@@ -67,6 +67,14 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"kubectl", "get", "fdep", "-A"}, []string{"-A", "behind --", "seatrial kubectl -- get"}},
 		{[]string{"exec", "device-1", "podman", "ps", "-a"}, []string{"-a", "behind --", "seatrial exec device-1 -- podman"}},
 		{[]string{"logs"}, []string{"embedded", "seatrial up"}},
+		{[]string{"command", "device-1"}, []string{"between 2 and 3"}},
+		{[]string{"command", "Device.1", "ping"}, []string{"Device.1"}},
+		{[]string{"command", "device-1", "explode"}, []string{"explode", "ping"}},
+		{[]string{"command", "device-1", "restart"}, []string{"workload is missing"}},
+		{[]string{"command", "device-1", "ping", "--follow"}, []string{"follow"}},
+		{[]string{"command", "device-1", "ping"}, []string{"embedded", "seatrial up"}},
+		{[]string{"enrol", "Device.1"}, []string{"Device.1"}},
+		{[]string{"enrol", "device-1"}, []string{"embedded", "seatrial up"}},
 		{[]string{"test", "extra"}, []string{"extra"}},
 	} {
 		_, _, err := run(t, row.args...)

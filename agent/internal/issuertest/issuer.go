@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +37,7 @@ type Issuer struct {
 	signer jose.Signer
 	mu     sync.Mutex
 	keys   map[string]registered
+	made   int
 	fail   func(w http.ResponseWriter) bool
 	minted []string
 }
@@ -85,10 +88,7 @@ func (i *Issuer) KeyFile(tb testing.TB, user string) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	i.mu.Lock()
-	id := fmt.Sprintf("key-%d", len(i.keys)+1)
-	i.keys[id] = registered{user, &private.PublicKey}
-	i.mu.Unlock()
+	id := i.Register(user, &private.PublicKey)
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private)})
 	content, err := json.Marshal(map[string]string{
 		"type": "serviceaccount", "keyId": id, "key": string(text), "expirationDate": "2099-01-01T00:00:00Z", "userId": user,
@@ -101,6 +101,41 @@ func (i *Issuer) KeyFile(tb testing.TB, user string) string {
 		tb.Fatal(err)
 	}
 	return path
+}
+
+// Register has the issuer know a key of a user, and returns what it calls that.
+func (i *Issuer) Register(user string, public *rsa.PublicKey) string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.made++
+	id := fmt.Sprintf("key-%d", i.made)
+	i.keys[id] = registered{user, public}
+	return id
+}
+
+// KeysOf are the keys that the issuer knows of a user, in their order.
+func (i *Issuer) KeysOf(user string) []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var ids []string
+	for id, key := range i.keys {
+		if key.user == user {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Retire has the issuer forget all keys of a user but one, which it must know.
+func (i *Issuer) Retire(user, keep string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.keys[keep].user != user {
+		return fmt.Errorf("user %s has no key %s", user, keep)
+	}
+	maps.DeleteFunc(i.keys, func(id string, key registered) bool { return key.user == user && id != keep })
+	return nil
 }
 
 // token is the token endpoint.

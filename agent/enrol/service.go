@@ -1,0 +1,104 @@
+package enrol
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// requestTimeout bounds one request: the service asks the issuer some five times.
+const requestTimeout = 30 * time.Second
+
+// service is the fleet's enrolment service.
+type service struct {
+	url    string
+	client *http.Client
+}
+
+func newService(url, caFile string) (*service, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile != "" {
+		data, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the enrolment service's certificates: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("read the enrolment service's certificates: %s holds none", caFile)
+		}
+	}
+	return &service{url: url, client: &http.Client{
+		Timeout:       requestTimeout,
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+func (s *service) close() { s.client.CloseIdleConnections() }
+
+// message is what can be sent.
+type message interface{ Encode() ([]byte, error) }
+
+func (s *service) enrol(ctx context.Context, request *protocol.EnrolRequest) (*protocol.KeyReply, error) {
+	data, err := s.post(ctx, protocol.EnrolPath, "", request)
+	if err != nil {
+		return nil, err
+	}
+	return protocol.DecodeKeyReply(data)
+}
+
+func (s *service) addKey(ctx context.Context, token credential.Token, request *protocol.KeyRequest) (*protocol.KeyReply, error) {
+	data, err := s.post(ctx, protocol.AddKeyPath, token.Secret(), request)
+	if err != nil {
+		return nil, err
+	}
+	return protocol.DecodeKeyReply(data)
+}
+
+func (s *service) retire(ctx context.Context, token credential.Token, request *protocol.RetireRequest) error {
+	_, err := s.post(ctx, protocol.RetirePath, token.Secret(), request)
+	return err
+}
+
+// post sends a message and returns the answer. Errors hold neither a token nor what
+// was sent.
+func (s *service) post(ctx context.Context, path, bearer string, payload message) ([]byte, error) {
+	data, err := payload.Encode()
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, protocol.MaxEnrolmentSize))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return answer, nil
+	}
+	why := http.StatusText(response.StatusCode)
+	if refusal, err := protocol.DecodeEnrolmentRefusal(answer); err == nil {
+		why = refusal.Error
+	}
+	return nil, fmt.Errorf("%w: status %d: %.200s", ErrRefused, response.StatusCode, why)
+}

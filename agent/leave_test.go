@@ -1,0 +1,101 @@
+package agent_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// exitWiped is how an agent ends whose device has left its fleet.
+const exitWiped = 79
+
+// ended waits until the agent's process has ended by itself, and returns its exit
+// code.
+func (f *fleet) ended(cmd *exec.Cmd) int {
+	f.tb.Helper()
+	f.stop = nil
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		f.tb.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// process starts the agent as a process that may end by itself.
+func (f *fleet) process(path string) *exec.Cmd {
+	f.tb.Helper()
+	cmd := exec.Command(path, "run", "--config", f.file)
+	cmd.Stdout, cmd.Stderr = f.log, f.log
+	if err := cmd.Start(); err != nil {
+		f.tb.Fatal(err)
+	}
+	f.stop = func() {
+		_ = cmd.Process.Signal(syscall.SIGKILL)
+		_ = cmd.Wait()
+	}
+	return cmd
+}
+
+// A device that is wiped has no key and no desired state any more, runs what was not
+// to be wiped, and ends for good, also if the agent dies in the middle of it.
+func TestWipe(t *testing.T) {
+	path := buildAgent(t)
+	f := newFleet(t)
+	f.podman.Exec(t, "create", "--name", "foreign", image)
+	key := f.keyFile
+	gone := func(what string) {
+		t.Helper()
+		if _, err := os.Stat(key); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the key is there: %v", what, err)
+		}
+		entries, err := os.ReadDir(f.state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if name := entry.Name(); name != "wipe.json" && !strings.HasPrefix(name, "audit") {
+				t.Errorf("%s: %s is left", what, name)
+			}
+		}
+	}
+	agent := f.process(path)
+	f.awaitStatus(f.put(container("web")), running("web"))
+	id := f.id("web")
+	if reply := f.ask(protocol.VerbWipe, protocol.CommandRequest{}); reply.Error != "" {
+		t.Fatalf("a wipe is answered %s", reply.Error)
+	}
+	if code := f.ended(agent); code != exitWiped {
+		t.Errorf("the agent ends with %d", code)
+	}
+	gone("after the wipe")
+	if f.id("web") != id || !slices.Equal(f.names(), []string{"foreign", "web"}) {
+		t.Errorf("containers %v", f.names())
+	}
+	// Whoever starts it again is told the same, by the configuration as it was.
+	if code := f.ended(f.process(path)); code != exitWiped {
+		t.Errorf("the next agent ends with %d", code)
+	}
+	// An agent that died right after the order was written.
+	order := filepath.Join(f.state, "wipe.json")
+	if err := os.WriteFile(order, []byte(`{"who":"alice","workloads":true}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(key, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := f.ended(f.process(path)); code != exitWiped {
+		t.Errorf("the agent that ends it ends with %d", code)
+	}
+	gone("after the next agent")
+	if names := f.names(); !slices.Equal(names, []string{"foreign"}) {
+		t.Errorf("containers %v", names)
+	}
+}

@@ -1,0 +1,102 @@
+package wipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Device is what is wiped.
+type Device struct {
+	// StateDir is the agent's folder. All in it goes but the order itself and what
+	// begins with one of Kept.
+	StateDir string
+	Kept     []string
+	// Secrets are the files with which the device proves who it is, wherever they
+	// lie.
+	Secrets []string
+	// Workloads removes all containers of the agent's own.
+	Workloads func(context.Context) error
+}
+
+// step is one part of the work; each may be repeated.
+type step struct {
+	name string
+	do   func(context.Context, *Order, *Device) error
+}
+
+// steps are in the order in which they must not be left undone: first what lets
+// others pass for the device, last what needs podman.
+var steps = []step{
+	{"keys", removeSecrets},
+	{"state", removeState},
+	{"workloads", removeWorkloads},
+	{"done", markDone},
+}
+
+// Finish carries an order out, and returns [ErrWiped] once nothing is left to do.
+// Any other error says that it is to be called again.
+func Finish(ctx context.Context, order *Order, device *Device) error {
+	for _, s := range steps {
+		if err := s.do(ctx, order, device); err != nil {
+			return fmt.Errorf("wipe %s: %w", s.name, err)
+		}
+	}
+	return ErrWiped
+}
+
+func removeSecrets(_ context.Context, _ *Order, device *Device) error {
+	var problems []error
+	for _, path := range device.Secrets {
+		if err := os.Remove(path); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				problems = append(problems, err)
+			}
+			continue
+		}
+		problems = append(problems, syncFolder(filepath.Dir(path)))
+	}
+	return errors.Join(problems...)
+}
+
+func removeState(_ context.Context, _ *Order, device *Device) error {
+	entries, err := os.ReadDir(device.StateDir)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, entry := range entries {
+		if name := entry.Name(); name != fileName && !keeps(device.Kept, name) {
+			problems = append(problems, os.RemoveAll(filepath.Join(device.StateDir, name)))
+		}
+	}
+	return errors.Join(append(problems, syncFolder(device.StateDir))...)
+}
+
+func keeps(kept []string, name string) bool {
+	for _, prefix := range kept {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func removeWorkloads(ctx context.Context, order *Order, device *Device) error {
+	if !order.Workloads || order.Done {
+		return nil
+	}
+	return device.Workloads(ctx)
+}
+
+func markDone(_ context.Context, order *Order, device *Device) error {
+	if order.Done {
+		return nil
+	}
+	order.Done = true
+	return order.Write(device.StateDir)
+}

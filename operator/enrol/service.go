@@ -1,0 +1,197 @@
+package enrol
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Identities are the devices' users at the issuer.
+type Identities interface {
+	// Admit makes the device's user, with the role of a device and this key alone.
+	Admit(ctx context.Context, device protocol.DeviceID, publicKey string) (*protocol.KeyReply, error)
+	// AddKey adds a key to a device's.
+	AddKey(ctx context.Context, device protocol.DeviceID, publicKey string) (*protocol.KeyReply, error)
+	// Retire removes all keys of a device but one, which it must have.
+	Retire(ctx context.Context, device protocol.DeviceID, keep string) error
+	// Bearer is the device whose access token that is; the error is [ErrBearer] if it
+	// is none.
+	Bearer(ctx context.Context, token string) (protocol.DeviceID, error)
+}
+
+// ErrBearer says that an access token is not a device's.
+var ErrBearer = errors.New("the access token is not one of a device's")
+
+// ErrNoKey says that a device does not have the key that it wants to keep.
+var ErrNoKey = errors.New("the device has no such key")
+
+// Bounds on requests.
+const (
+	// requestTimeout is less than a device waits.
+	requestTimeout = 20 * time.Second
+	// perSecond is far more enrolments than a fleet has, and far fewer than it takes
+	// to guess a token of 128 bits or to trouble an issuer.
+	perSecond = 20
+	burst     = 100
+)
+
+// Service answers devices.
+type Service struct {
+	tokens     tokens
+	identities Identities
+	pace       *rate.Limiter
+	log        *slog.Logger
+	mux        *http.ServeMux
+}
+
+// New returns a service that finds the tokens of [NewToken] in a namespace. What
+// reader returns must not be old.
+func New(reader client.Reader, writer client.Writer, namespace string, identities Identities, log *slog.Logger) *Service {
+	s := &Service{
+		tokens:     tokens{reader: reader, writer: writer, namespace: namespace, now: time.Now},
+		identities: identities, pace: rate.NewLimiter(perSecond, burst), log: log, mux: http.NewServeMux(),
+	}
+	s.mux.HandleFunc("POST "+protocol.EnrolPath, s.handle(s.enrol))
+	s.mux.HandleFunc("POST "+protocol.AddKeyPath, s.handle(s.addKey))
+	s.mux.HandleFunc("POST "+protocol.RetirePath, s.handle(s.retire))
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// message is what can be answered.
+type message interface{ Encode() ([]byte, error) }
+
+// handle bounds a request and answers it.
+func (s *Service) handle(do func(ctx context.Context, r *http.Request, data []byte) (message, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.pace.Allow() {
+			s.answer(w, http.StatusTooManyRequests, refusal("too many requests: try again"))
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, protocol.MaxEnrolmentSize))
+		if err != nil {
+			s.answer(w, http.StatusBadRequest, refusal("the request cannot be read"))
+			return
+		}
+		reply, err := do(ctx, r, data)
+		if err == nil {
+			s.answer(w, http.StatusOK, reply)
+			return
+		}
+		status, says := judge(err)
+		// What the issuer or the cluster says is for the log alone.
+		s.log.WarnContext(ctx, "a device's request was not met", "path", r.URL.Path, "from", r.RemoteAddr, "status", status, "error", err)
+		s.answer(w, status, refusal(says))
+	}
+}
+
+func refusal(text string) message {
+	return &protocol.EnrolmentRefusal{Version: protocol.Version, Error: text}
+}
+
+// judge says how an error is answered.
+func judge(err error) (int, string) {
+	switch {
+	case errors.Is(err, protocol.ErrInvalidDocument), errors.Is(err, protocol.ErrInvalidID):
+		return http.StatusBadRequest, err.Error()
+	case errors.Is(err, errToken), errors.Is(err, errExpired), errors.Is(err, errUsed):
+		return http.StatusForbidden, err.Error()
+	case errors.Is(err, ErrBearer):
+		return http.StatusUnauthorized, ErrBearer.Error()
+	case errors.Is(err, errRace):
+		return http.StatusConflict, errRace.Error()
+	case errors.Is(err, ErrNoKey):
+		return http.StatusConflict, ErrNoKey.Error()
+	default:
+		return http.StatusBadGateway, "the fleet cannot do that at present: try again"
+	}
+}
+
+func (s *Service) answer(w http.ResponseWriter, status int, reply message) {
+	data, err := reply.Encode()
+	if err != nil {
+		status, data = http.StatusInternalServerError, nil
+		s.log.Error("could not render an answer", "error", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(data) // who asked has gone
+}
+
+func (s *Service) enrol(ctx context.Context, _ *http.Request, data []byte) (message, error) {
+	request, err := protocol.DecodeEnrolRequest(data)
+	if err != nil {
+		return nil, err
+	}
+	secret, reply, err := s.tokens.claim(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	if reply != nil {
+		return reply, nil
+	}
+	if reply, err = s.identities.Admit(ctx, request.Device, request.PublicKey); err != nil {
+		return nil, err
+	}
+	if err := s.tokens.done(ctx, secret, reply); err != nil {
+		return nil, err
+	}
+	s.log.InfoContext(ctx, "a device has enrolled", "device", request.Device, "key", reply.KeyID)
+	return reply, nil
+}
+
+// bearer is the device that a request comes from.
+func (s *Service) bearer(ctx context.Context, r *http.Request) (protocol.DeviceID, error) {
+	token, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !is {
+		return "", ErrBearer
+	}
+	return s.identities.Bearer(ctx, token)
+}
+
+func (s *Service) addKey(ctx context.Context, r *http.Request, data []byte) (message, error) {
+	device, err := s.bearer(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	request, err := protocol.DecodeKeyRequest(data)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := s.identities.AddKey(ctx, device, request.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	s.log.InfoContext(ctx, "a device has another key", "device", device, "key", reply.KeyID)
+	return reply, nil
+}
+
+func (s *Service) retire(ctx context.Context, r *http.Request, data []byte) (message, error) {
+	device, err := s.bearer(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	request, err := protocol.DecodeRetireRequest(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.identities.Retire(ctx, device, request.Keep); err != nil {
+		return nil, err
+	}
+	s.log.InfoContext(ctx, "a device has one key", "device", device, "key", request.Keep)
+	return request, nil
+}
