@@ -73,12 +73,25 @@ func AdminOf(reply string) (string, bool) {
 }
 
 // HeaderSubject is the header in which the server names the key that a
-// republished or directly read message was stored under.
+// republished or directly read message was stored under. Whoever wrote the message
+// may have put a value of its own before the server's: [StoredSubject] tells them
+// apart.
 const HeaderSubject = "Nats-Subject"
 
 // HeaderTime is the header in which the server says when such a message was stored,
 // by its own clock (RFC 3339).
 const HeaderTime = "Nats-Time-Stamp"
+
+// StoredSubject returns the key that a directly read message was stored under, by
+// its headers: of several values the last, which the server adds. It is empty if
+// the server names none.
+func StoredSubject(header map[string][]string) string {
+	values := header[HeaderSubject]
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
 
 // IsOwnDoorbell reports whether a message on id's doorbell was rung by a write
 // to id's own key, given its header [HeaderSubject]. Another device can have the

@@ -16,8 +16,12 @@ type Admission struct {
 	Message string    `json:"msg"`
 	Time    time.Time `json:"time"`
 	Result  string    `json:"result"`
-	Name    string    `json:"name"`
-	TokenID string    `json:"tokenID"`
+	// Reason is the callout's word for why it refused; empty if it did not.
+	Reason  string `json:"reason"`
+	Name    string `json:"name"`
+	TokenID string `json:"tokenID"`
+	// ClientName is what the client calls itself.
+	ClientName string `json:"clientName"`
 	// ClientID is the broker's number for the connection.
 	ClientID uint64 `json:"clientID"`
 }

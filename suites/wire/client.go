@@ -135,6 +135,29 @@ func (c *Client) Refusals() []string {
 	return append([]string(nil), c.refused...)
 }
 
+// nobodyMay is a subject that no permission of a fleet covers.
+const nobodyMay = "seatrial.nobody.may"
+
+// Judged returns what the broker has refused of all that was sent before, in its
+// words and in order, and forgets it. It does not wait for a time but for an
+// event: it sends something that must be refused, and what is refused first was
+// sent first. A broker that does not refuse even that is an error.
+func (c *Client) Judged(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := c.conn.Publish(nobodyMay, nil); err != nil {
+		return nil, fmt.Errorf("ask what the broker refused: %w", err)
+	}
+	if err := c.Refused(ctx, Publish, nobodyMay); err != nil {
+		return nil, fmt.Errorf("ask what the broker refused: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	refused := c.refused
+	c.refused = nil
+	return refused, nil
+}
+
 // Settle returns when the broker has taken note of everything sent before.
 func (c *Client) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)

@@ -43,7 +43,7 @@ func (c *Client) Read(ctx context.Context, bucket protocol.Bucket, id protocol.D
 	default:
 		return Document{}, fmt.Errorf("%s: status %s: %s", what, status, msg.Header.Get("Description"))
 	}
-	if stored := msg.Header.Get(protocol.HeaderSubject); stored != bucket.Subject(id) {
+	if stored := protocol.StoredSubject(msg.Header); stored != bucket.Subject(id) {
 		return Document{}, fmt.Errorf("%s: the answer is the value of %q", what, stored)
 	}
 	revision, err := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)

@@ -1,0 +1,154 @@
+package matrix_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/isolation/matrix"
+)
+
+// Every stream of the contract is attacked by every form of JetStream's API that
+// the server's own source knows, by a device and by an admin. So neither a bucket
+// that is added nor a new version of the server with more to it is forgotten.
+func TestEveryStreamIsAttackedByEveryForm(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, settings{})
+	rows := rowsOf(t, f.target)
+	forms := serverConstants(t, `^\$JS\.`)
+	if len(forms) < 60 {
+		t.Fatalf("the server's source names only %d subjects: %v", len(forms), forms)
+	}
+	for _, who := range []matrix.Party{matrix.Device, matrix.Admin} {
+		for _, form := range forms {
+			if !covered(rows, who, matrix.JetStream, regexp.MustCompile(pattern(form, `[^.]+`)), "") {
+				t.Errorf("no %s publishes to %s", who, form)
+			}
+			if !strings.HasPrefix(form, "$JS.API.STREAM.") && !strings.HasPrefix(form, "$JS.API.CONSUMER.") && !strings.HasPrefix(form, "$JS.API.DIRECT.") {
+				continue
+			}
+			if !strings.ContainsAny(form, "*%>") {
+				continue // about no one stream
+			}
+			for _, bucket := range protocol.Buckets() {
+				if !covered(rows, who, matrix.JetStream, regexp.MustCompile(pattern(form, regexp.QuoteMeta(bucket.Stream()))), bucket.Stream()) {
+					t.Errorf("no %s attacks %s by %s", who, bucket.Stream(), form)
+				}
+			}
+		}
+		for _, bucket := range protocol.Buckets() {
+			for kind, subject := range map[matrix.Kind]string{
+				matrix.Stores:        bucket.Subject(victim),
+				matrix.Subscriptions: bucket.Subject(victim),
+			} {
+				if !covered(rows, who, kind, regexp.MustCompile("^"+regexp.QuoteMeta(subject)+"$"), "") {
+					t.Errorf("no %s tries %s by %s", who, subject, kind)
+				}
+			}
+			if !covered(rows, who, matrix.Reflections, regexp.MustCompile("^"+regexp.QuoteMeta(bucket.Subject(victim))+"$"), "") {
+				t.Errorf("no %s has an answer put onto %s", who, bucket.Subject(victim))
+			}
+		}
+	}
+}
+
+// Every header that the server's source knows is put on a write.
+func TestEveryHeaderIsTried(t *testing.T) {
+	t.Parallel()
+	var tried []string
+	for _, name := range matrix.TriedHeaders(&matrix.Target{Attacker: attacker, Victim: victim, Project: project, Issuer: "http://127.0.0.1"}) {
+		tried = append(tried, strings.ToLower(name))
+	}
+	known := serverConstants(t, `^Nats-`)
+	if len(known) < 40 {
+		t.Fatalf("the server's source names only %d headers: %v", len(known), known)
+	}
+	for _, header := range known {
+		// Of the websocket's handshake, not of a message.
+		if header != "Nats-No-Masking" && !slices.Contains(tried, strings.ToLower(header)) {
+			t.Errorf("nobody tries header %s", header)
+		}
+	}
+}
+
+// pattern is a regular expression for the subjects that a form of the server's
+// stands for, with the first that is left open being what is given.
+func pattern(form, first string) string {
+	var parts []string
+	tokens := strings.Split(strings.TrimSuffix(form, "."), ".")
+	for i, part := range tokens {
+		switch {
+		case part == ">", part == "%s" && i > 0 && i == len(tokens)-1 && first == "":
+			parts = append(parts, `.+`)
+		case part == "*" || part == "%s":
+			if first == "" {
+				first = `[^.]+`
+			}
+			parts = append(parts, first)
+			first = ""
+		default:
+			parts = append(parts, regexp.QuoteMeta(part))
+		}
+	}
+	whole := "^" + strings.Join(parts, `\.`)
+	if strings.HasSuffix(form, ".") || strings.Contains(form, "EVENT") || form == "$JS.API" {
+		return whole + `(\..+)?$`
+	}
+	return whole + "$"
+}
+
+// covered says whether the party attacks a subject like this.
+func covered(rows []matrix.Row, who matrix.Party, kind matrix.Kind, subject *regexp.Regexp, stream string) bool {
+	return slices.ContainsFunc(rows, func(r matrix.Row) bool {
+		return r.Kind == kind && r.Who == who && subject.MatchString(r.Subject) && (stream == "" || r.Stream == stream)
+	})
+}
+
+// serverConstants are the texts of constants of package server that match.
+func serverConstants(t *testing.T, expression string) (found []string) {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/nats-io/nats-server/v2/server").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no source of the server: %v", err)
+	}
+	match := regexp.MustCompile(expression)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range parsed.Decls {
+			constants, ok := d.(*ast.GenDecl)
+			if !ok || constants.Tok != token.CONST {
+				continue
+			}
+			for _, spec := range constants.Specs {
+				for _, value := range spec.(*ast.ValueSpec).Values {
+					literal, ok := value.(*ast.BasicLit)
+					if !ok || literal.Kind != token.STRING {
+						continue
+					}
+					if text, err := strconv.Unquote(literal.Value); err == nil && match.MatchString(text) && !slices.Contains(found, text) {
+						found = append(found, text)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
