@@ -24,7 +24,6 @@ import (
 	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/isolation/matrix"
-	"github.com/seatrial/seatrial/suites/wire"
 )
 
 // patience bounds every wait; none expects to reach it.
@@ -96,10 +95,7 @@ func newFleet(t *testing.T, with settings) *fleet {
 		URL: f.url, Monitor: "http://" + place.Monitor, Issuer: f.issuer.url, Project: project,
 		Attacker: attacker, Victim: victim, Admin: admin,
 		Token: f.issuer.token, Signer: f.issuer.signer, Operator: operator, System: system, Static: static(t, keys),
-		Admissions: func(context.Context) ([]wire.Admission, error) {
-			return wire.Admissions(strings.NewReader(log.String()))
-		},
-		Open: open, Patience: patience,
+		Admissions: log.admissions, Open: open, Patience: patience,
 	}
 	return f
 }
@@ -228,6 +224,8 @@ account_seed_file = %q
 %s
 [http]
 address = %q
+[limits]
+source_failures = 1048576
 `, f.issuer.url, project, url, broker.KeyFile(keys, broker.Callout), broker.KeyFile(keys, broker.Issuer), curve, address), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,9 @@ func credentialRows(t *Target) (rows []Row) {
 				if err != nil {
 					return fmt.Errorf("%w: %w", ErrBroken, err)
 				}
+				if err := s.pace(ctx); err != nil {
+					return err
+				}
 				nc, err := nats.Connect(s.URL, append([]nats.Option{nats.NoReconnect(), nats.Timeout(s.Patience), nats.Name("isolation: " + what)}, with...)...)
 				switch {
 				case err == nil:

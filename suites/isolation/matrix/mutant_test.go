@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,27 @@ func by(who matrix.Party, kind matrix.Kind) func(matrix.Row) bool {
 	return func(r matrix.Row) bool { return r.Who == who && r.Kind == kind }
 }
 
+// covers are those of the rows that are about a subject that the permission covers.
+func covers(permission string, rows func(matrix.Row) bool) func(matrix.Row) bool {
+	return func(r matrix.Row) bool {
+		if !rows(r) {
+			return false
+		}
+		may, subject := strings.Split(permission, "."), strings.Split(r.Subject, ".")
+		for i, token := range may {
+			switch {
+			case i >= len(subject):
+				return false
+			case token == ">":
+				return true
+			case token != "*" && token != subject[i]:
+				return false
+			}
+		}
+		return len(may) == len(subject)
+	}
+}
+
 // widened grants a role more.
 func widened(role protocol.Role, more func(*jwt.UserClaims)) lie {
 	return lie{grants: func(r protocol.Role, user *jwt.UserClaims) {
@@ -48,7 +70,7 @@ func holes() (all []hole) {
 	publish := func(who matrix.Party, kind matrix.Kind, subjects ...string) {
 		for _, subject := range subjects {
 			all = append(all, hole{
-				name: fmt.Sprintf("a %s may publish to %s", who, subject), seen: by(who, kind),
+				name: fmt.Sprintf("a %s may publish to %s", who, subject), seen: covers(subject, by(who, kind)),
 				lie: widened(roleOf(who), func(u *jwt.UserClaims) { u.Pub.Allow.Add(subject) }),
 			})
 		}
@@ -56,7 +78,7 @@ func holes() (all []hole) {
 	subscribe := func(who matrix.Party, subjects ...string) {
 		for _, subject := range subjects {
 			all = append(all, hole{
-				name: fmt.Sprintf("a %s may subscribe to %s", who, subject), seen: by(who, matrix.Subscriptions),
+				name: fmt.Sprintf("a %s may subscribe to %s", who, subject), seen: covers(subject, by(who, matrix.Subscriptions)),
 				lie: widened(roleOf(who), func(u *jwt.UserClaims) { u.Sub.Allow.Add(subject) }),
 			})
 		}
@@ -119,7 +141,7 @@ func roleOf(who matrix.Party) protocol.Role {
 func TestHonestyIsSeen(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, settings{lies: true})
-	tally := try(t, f.target, of(rowsOf(t, f.target), matrix.Subscriptions, matrix.Publications, matrix.JetStream, matrix.Stores, matrix.Replies, matrix.Accounts, matrix.Tokens), func(r matrix.Result) bool {
+	tally := try(t, f.target, of(rowsOf(t, f.target), matrix.Publications, matrix.Stores, matrix.Replies, matrix.Accounts, matrix.Tokens), func(r matrix.Result) bool {
 		if r.Err != nil {
 			t.Errorf("%s: %v", r.Row, r.Err)
 		}

@@ -1,6 +1,8 @@
 package matrix_test
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"runtime"
@@ -9,6 +11,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/seatrial/seatrial/suites/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +35,19 @@ func TestMain(m *testing.M) {
 type output struct {
 	mu   sync.Mutex
 	text []byte
+	// read is how much of it has been taken for decisions of the callout.
+	read    int
+	decided []wire.Admission
+}
+
+// admissions are the callout's decisions so far.
+func (o *output) admissions(context.Context) ([]wire.Admission, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	end := o.read + bytes.LastIndexByte(o.text[o.read:], '\n') + 1
+	more, err := wire.Admissions(bytes.NewReader(o.text[o.read:end]))
+	o.read, o.decided = end, append(o.decided, more...)
+	return o.decided, err
 }
 
 func (o *output) Write(p []byte) (int, error) {

@@ -3,6 +3,7 @@ package matrix
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/wire"
@@ -49,8 +50,10 @@ func reflectionTargets(t *Target, streams []string) (targets []string) {
 	}
 	for _, stream := range streams {
 		for _, form := range apiForms() {
-			// Reply subjects that are reserved are refused, and rows of their own.
-			if subject := fill(form, stream, "$KV.x.y"); !isReserved(subject) {
+			// Reply subjects that are reserved are refused, and rows of their own. What
+			// is told of streams changes nothing.
+			subject := fill(form, stream, "$KV.x.y")
+			if !isReserved(subject) && !strings.HasPrefix(subject, "$JS.EVENT.") {
 				targets = append(targets, subject)
 			}
 		}
@@ -67,7 +70,7 @@ func reflectionTargets(t *Target, streams []string) (targets []string) {
 // permissions are.
 func isReserved(reply string) bool {
 	for _, prefix := range []string{"$JS.ACK.", "_R_.", "_GR_."} {
-		if len(reply) > len(prefix) && reply[:len(prefix)] == prefix {
+		if strings.HasPrefix(reply, prefix) {
 			return true
 		}
 	}

@@ -59,9 +59,13 @@ func (s *scene) try(ctx context.Context, row Row) error {
 	if err := s.connect(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	if err := s.control(ctx, row.Who); err != nil {
-		return fmt.Errorf("before: %w", err)
+	// What was shown after the last row is shown before this one.
+	if s.able != s.as(row.Who) {
+		if err := s.control(ctx, row.Who); err != nil {
+			return fmt.Errorf("before: %w", err)
+		}
 	}
+	s.able = nil
 	if err := row.run(ctx, s); err != nil {
 		// What was done all the same is the more interesting half.
 		return errors.Join(err, s.unchanged(ctx))
@@ -69,7 +73,7 @@ func (s *scene) try(ctx context.Context, row Row) error {
 	if err := s.control(ctx, row.Who); err != nil {
 		return fmt.Errorf("after: %w", err)
 	}
-	heard, err := s.silence(ctx)
+	heard, err := s.silence(ctx, s.as(row.Who))
 	if err != nil {
 		return err
 	}
@@ -81,7 +85,11 @@ func (s *scene) try(ctx context.Context, row Row) error {
 			return fmt.Errorf("what the victim heard counts: %s, reply %q: %v %.200q", msg.Subject, msg.Reply, msg.Header, msg.Data)
 		}
 	}
-	return s.unchanged(ctx)
+	if err := s.unchanged(ctx); err != nil {
+		return err
+	}
+	s.able = s.as(row.Who)
+	return nil
 }
 
 // subscribes is a row about a subject that must not be listened to, alone or in a

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -25,8 +26,12 @@ type scene struct {
 	witness                 *witness
 	before                  evidence
 	// own is what the keys hold that the attacker may write.
-	own   map[string][]byte
+	own map[string][]byte
+	// able is the attacker that has just shown that it can do what it may.
+	able  *wire.Client
 	marks int
+	// failed is when a connection was last refused.
+	failed time.Time
 }
 
 // open lets everybody connect.
@@ -167,12 +172,10 @@ func (s *scene) judged(ctx context.Context, c *wire.Client, want ...refused) err
 }
 
 // silence returns what the victim heard before a message that the admin sends it
-// now, after the broker has taken note of all that the attackers sent.
-func (s *scene) silence(ctx context.Context) ([]*nats.Msg, error) {
-	for _, c := range []*wire.Client{s.attacker, s.admin} {
-		if err := c.Settle(ctx); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBroken, err)
-		}
+// now, after the broker has taken note of all that the attacker sent.
+func (s *scene) silence(ctx context.Context, attacker *wire.Client) ([]*nats.Msg, error) {
+	if err := attacker.Settle(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBroken, err)
 	}
 	s.marks++
 	mark := fmt.Sprintf("mark %d", s.marks)
@@ -202,6 +205,17 @@ func (s *scene) unchanged(ctx context.Context) error {
 	err = s.before.differs(now)
 	s.before = now
 	return err
+}
+
+// pace waits until another connection may be refused.
+func (s *scene) pace(ctx context.Context) error {
+	select {
+	case <-time.After(time.Until(s.failed.Add(s.Pace))):
+		s.failed = time.Now()
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrBroken, ctx.Err())
+	}
 }
 
 // counts says whether the victim would take the message for a genuine one, by

@@ -34,6 +34,9 @@ type Target struct {
 	Admissions func(context.Context) ([]wire.Admission, error)
 	// Open are the addresses of other listeners; nil if the broker has none.
 	Open *Open
+	// Pace is how long lies at least between two connections that the callout
+	// refuses, so that it does not leave them unanswered for being too many.
+	Pace time.Duration
 	// Patience bounds every wait for what must happen. None expects to reach it.
 	Patience time.Duration
 }

@@ -146,6 +146,9 @@ func replayRow() Row {
 // refusesToken wants the broker not to admit the bearer, for this reason in the
 // callout's record.
 func (s *scene) refusesToken(ctx context.Context, token, reason string) error {
+	if err := s.pace(ctx); err != nil {
+		return err
+	}
 	s.marks++
 	name := fmt.Sprintf("token %d of %s", s.marks, s.Attacker)
 	c, err := wire.Dial(ctx, s.URL, wire.Bearer{Name: name, Token: token})
