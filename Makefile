@@ -65,6 +65,11 @@ test: $(SEATRIAL) ## every test: unit, integration against real servers, the emb
 	@scripts/setup test
 	@ci/test
 
+.PHONY: test-arm64
+test-arm64: ## build the products for arm64, and run the tests of their parts under emulation
+	@scripts/setup arm64
+	@ci/test-arm64
+
 .PHONY: rehearse-vm
 rehearse-vm: ## the vm profile from nothing, twice the rehearsal, or SUITES="rehearsal chaos", then down
 	@ci/rehearse-vm $(SUITES)
@@ -80,6 +85,12 @@ generate: ## generate deep copies, CRDs and RBAC
 .PHONY: bench
 bench: $(SEATRIAL) ## print the figures beside the budgets
 	@ci/bench
+
+SOAK ?= 1h
+.PHONY: soak
+soak: ## have an agent live through all that happens to one for SOAK (default 1h), and count what it holds
+	@scripts/setup
+	@SOAK=$(SOAK) go test -run '^$$' -bench '^BenchmarkSoak$$' -benchtime 1x -timeout 0 -v ./agent
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 30s)

@@ -120,7 +120,7 @@ func (a *agent) run(ctx context.Context) error {
 	defer a.end()
 	group, ctx := errgroup.WithContext(ctx)
 	parts := []func(context.Context){
-		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchDevice, a.supervise,
+		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchDevice, a.serveMetrics, a.supervise,
 	}
 	if a.keeper != nil {
 		parts = append(parts, a.keeper.Run)

@@ -163,6 +163,12 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 // with.
 func (l *Link) Token() string { return l.tokens.presented() }
 
+// Connected reports whether there is a connection at present.
+func (l *Link) Connected() bool {
+	_, err := l.conn()
+	return err == nil
+}
+
 // conn returns the connection, or [ErrDown].
 func (l *Link) conn() (*nats.Conn, error) {
 	nc := l.current.Load()
