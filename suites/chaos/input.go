@@ -15,7 +15,7 @@ import (
 )
 
 // Specs is how many specs the suite has.
-const Specs = 8
+const Specs = 9
 
 // Names of the intervals.
 const (
