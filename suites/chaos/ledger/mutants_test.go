@@ -128,6 +128,9 @@ func dropsLast(events []ledger.Event) ([]ledger.Event, bool) {
 	write := find(events, func(e ledger.Event) bool {
 		return e.Write != nil && e.Write.Outcome == ledger.Acknowledged && e.Write.Deployment == "all"
 	})
+	if write < 0 {
+		return nil, false
+	}
 	for _, e := range events[write+1:] {
 		if e.Write != nil && e.Write.Deployment == "all" {
 			return nil, false // one whose answer was not heard may explain it
@@ -161,6 +164,9 @@ func writesOlder(events []ledger.Event) ([]ledger.Event, bool) {
 		return nil, false
 	}
 	older := slices.IndexFunc(events, func(e ledger.Event) bool { return e.Desired != nil && e.Desired.Device == "device-1" })
+	if level(events[newest].Desired) == "" {
+		return nil, false
+	}
 	if level(events[older].Desired) == level(events[newest].Desired) {
 		return nil, false
 	}
@@ -317,7 +323,7 @@ func countsWrong(events []ledger.Event) ([]ledger.Event, bool) {
 	write := find(events, func(e ledger.Event) bool {
 		return e.Write != nil && e.Write.Deployment == "all" && e.Write.Outcome != ledger.Refused
 	})
-	if events[write].Write.Outcome != ledger.Acknowledged {
+	if i < 0 || write < 0 || events[write].Write.Outcome != ledger.Acknowledged {
 		return nil, false
 	}
 	events[i].Report.Matched++
@@ -365,6 +371,9 @@ func runsAnothers(events []ledger.Event) ([]ledger.Event, bool) {
 		return e.Look != nil && slices.ContainsFunc(e.Look.Containers, func(f ledger.Found) bool { return f.Name == "own-device-1-turned" })
 	})
 	to := find(events, func(e ledger.Event) bool { return e.Look != nil && e.Look.Device == "device-2" })
+	if from < 0 {
+		return nil, false
+	}
 	i := slices.IndexFunc(events[from].Look.Containers, func(f ledger.Found) bool { return f.Name == "own-device-1-turned" })
 	stray := events[from].Look.Containers[i]
 	// Only its name and what it runs give it away.
