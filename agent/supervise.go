@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"net"
+	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -39,9 +41,31 @@ func (a *agent) supervise(ctx context.Context) {
 	}
 }
 
+// notifyTimeout bounds the wait for a service manager that does not read: the agent
+// is to end, and to work, without it.
+const notifyTimeout = time.Second
+
 // notify tells the service manager; without one it does nothing.
 func (a *agent) notify(ctx context.Context, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	if err := tell(ctx, socket, state); err != nil {
 		a.log.WarnContext(ctx, "could not tell the service manager", "state", state, "error", err)
 	}
+}
+
+// tell is sd_notify(3). The library's waits for ever where nobody reads.
+func tell(ctx context.Context, socket, state string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(notifyTimeout)); err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte(state))
+	return err
 }

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -81,5 +83,26 @@ func TestStuckReconcilerIsNotAlive(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("it says that it lives")
 		}
+	}
+}
+
+// A manager that does not read keeps the agent neither from its work nor from ending.
+func TestManagerThatDoesNotReadIsNotWaitedFor(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	for range 1 << 16 {
+		if err = tell(t.Context(), socket, "WATCHDOG=1"); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if err := tell(t.Context(), socket+"-none", "READY=1"); err == nil {
+		t.Error("nobody was told")
 	}
 }

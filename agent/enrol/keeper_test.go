@@ -3,24 +3,20 @@ package enrol
 import (
 	"context"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/agent/internal/enroltest"
 	"github.com/seatrial/seatrial/agent/internal/issuertest"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -29,115 +25,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const device = protocol.DeviceID("device-1")
 
-// double is an enrolment service in front of an issuer. The real one, with the real
-// API, is tested in package operator/enrol; both speak by protocol.
-type double struct {
-	*httptest.Server
-	issuer *issuertest.Issuer
-
-	mu sync.Mutex
-	// asked are the paths of all requests.
-	asked []string
-	// fail has requests of a path fail, after they were carried out.
-	fail string
-	used string
-}
-
-const token = "one-time"
-
-func newDouble(t *testing.T) *double {
-	t.Helper()
-	d := &double{issuer: issuertest.New(t)}
-	d.Server = httptest.NewTLSServer(d)
-	t.Cleanup(d.Close)
-	return d
-}
-
-func (d *double) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.asked = append(d.asked, r.URL.Path)
-	data, err := io.ReadAll(r.Body)
-	var reply message
-	if err == nil {
-		reply, err = d.serve(r, data)
-	}
-	if d.fail == r.URL.Path {
-		err = errors.New("the answer is lost")
-	}
-	if err != nil {
-		w.WriteHeader(http.StatusForbidden)
-		reply = &protocol.EnrolmentRefusal{Version: protocol.Version, Error: err.Error()}
-	}
-	answer, err := reply.Encode()
-	if err != nil {
-		panic(err)
-	}
-	_, _ = w.Write(answer)
-}
-
-func (d *double) serve(r *http.Request, data []byte) (message, error) {
-	bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if r.URL.Path != protocol.EnrolPath && bearer == "" {
-		return nil, errors.New("no bearer")
-	}
-	named := func(public string) (message, error) {
-		key, err := protocol.ParsePublicKey(public)
-		if err != nil {
-			return nil, err
-		}
-		return &protocol.KeyReply{
-			Version: protocol.Version, KeyID: d.issuer.Register(string(device), key), Expires: time.Now().Add(90 * 24 * time.Hour).UTC().Truncate(time.Second),
-		}, nil
-	}
-	switch r.URL.Path {
-	case protocol.EnrolPath:
-		request, err := protocol.DecodeEnrolRequest(data)
-		switch {
-		case err != nil:
-			return nil, err
-		case request.Token != token || request.Device != device:
-			return nil, errors.New("another token")
-		case d.used != "" && d.used != request.PublicKey:
-			return nil, errors.New("the token was used for another key")
-		}
-		d.used = request.PublicKey
-		return named(request.PublicKey)
-	case protocol.AddKeyPath:
-		request, err := protocol.DecodeKeyRequest(data)
-		if err != nil {
-			return nil, err
-		}
-		return named(request.PublicKey)
-	default:
-		request, err := protocol.DecodeRetireRequest(data)
-		if err != nil {
-			return nil, err
-		}
-		return request, d.issuer.Retire(string(device), request.Keep)
-	}
-}
-
 // rig is a device that is to enrol with a double.
 type rig struct {
 	t        *testing.T
-	double   *double
+	issuer   *issuertest.Issuer
+	service  *enroltest.Service
 	settings Settings
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, double: newDouble(t)}
-	folder := t.TempDir()
+	r := &rig{t: t, issuer: issuertest.New(t)}
+	r.service = enroltest.Start(t, r.issuer, device)
 	r.settings = Settings{
-		Device: device, Issuer: r.double.issuer.URL, Project: issuertest.Project, URL: r.double.URL, Rotate: 24 * time.Hour,
-		TokenFile: filepath.Join(folder, "token"), CAFile: filepath.Join(folder, "ca.pem"), KeyFile: filepath.Join(folder, "key.json"),
-	}
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.double.Certificate().Raw})
-	for path, content := range map[string][]byte{r.settings.TokenFile: []byte(token + "\n"), r.settings.CAFile: certificate} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		Device: device, Issuer: r.issuer.URL, Project: issuertest.Project, URL: r.service.URL, Rotate: 24 * time.Hour,
+		TokenFile: r.service.TokenFile, CAFile: r.service.CAFile, KeyFile: filepath.Join(t.TempDir(), "key.json"),
 	}
 	return r
 }
@@ -186,15 +88,18 @@ func (r *rig) whole(k *Keeper) {
 	if info, err := os.Stat(r.settings.KeyFile); err != nil || info.Mode().Perm() != 0o600 {
 		r.t.Errorf("the key's file is %v, %v", info.Mode(), err)
 	}
-	if ids := r.double.issuer.KeysOf(string(device)); len(ids) != 1 || ids[0] != key.ID || key.User != string(device) || key.Expires.IsZero() {
+	if ids := r.issuer.KeysOf(string(device)); len(ids) != 1 || ids[0] != key.ID || key.User != string(device) || key.Expires.IsZero() {
 		r.t.Errorf("the issuer knows %v, the device has %+v", ids, key)
 	}
 	if _, err := k.tokens.Mint(r.t.Context()); err != nil {
 		r.t.Errorf("no token: %v", err)
 	}
 	entries, err := os.ReadDir(filepath.Dir(r.settings.KeyFile))
-	if err != nil || len(entries) != 2 { // the certificate and the key
+	if err != nil || len(entries) != 1 {
 		r.t.Errorf("the folder has %v, %v", entries, err)
+	}
+	if _, err := os.Stat(r.settings.TokenFile); !errors.Is(err, fs.ErrNotExist) {
+		r.t.Errorf("the token is there: %v", err)
 	}
 }
 
@@ -236,11 +141,11 @@ func TestWhateverIsCutShortIsTakenUp(t *testing.T) {
 					}
 				}
 				// The service does it, and the answer is lost.
-				r.double.fail = path
+				r.service.LoseAnswers(path)
 				if err := r.settle(r.keeper(), rotates); !errors.Is(err, ErrRefused) {
 					t.Fatalf("got %v", err)
 				}
-				r.double.fail = ""
+				r.service.LoseAnswers("")
 				k := r.keeper()
 				for range steps {
 					if _, err := k.step(t.Context(), false); err != nil {
@@ -272,16 +177,12 @@ func TestHalfAKeyIsMadeAnew(t *testing.T) {
 
 func TestTokenThatIsRefusedIsTriedAgain(t *testing.T) {
 	r := newRig(t)
-	if err := os.WriteFile(r.settings.TokenFile, []byte("wrong"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	r.service.WriteToken(t, "wrong")
 	k := r.keeper()
 	if err := r.settle(k, false); !errors.Is(err, ErrRefused) || strings.Contains(err.Error(), "wrong") {
 		t.Errorf("got %v", err)
 	}
-	if err := os.WriteFile(r.settings.TokenFile, []byte(token), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	r.service.WriteToken(t, enroltest.Token)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
@@ -302,7 +203,7 @@ func TestOnlyTheServiceIsToldTheToken(t *testing.T) {
 	if err := r.settle(r.keeper(), false); !errors.As(err, &unknown) {
 		t.Errorf("got %v", err)
 	}
-	if len(r.double.asked) != 0 {
-		t.Errorf("the stranger was asked %v", r.double.asked)
+	if asked := r.service.Asked(); len(asked) != 0 {
+		t.Errorf("the stranger was asked %v", asked)
 	}
 }
