@@ -142,19 +142,18 @@ type client struct {
 	errors chan error
 }
 
-// createBuckets makes the buckets as the operator.
+// createBuckets makes the buckets and the audit stream as the operator.
 func createBuckets(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 	tb.Helper()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, bucket := range protocol.Buckets() {
-		s := bucket.Settings()
+	for _, s := range protocol.Streams() {
 		c := jetstream.StreamConfig{
 			Name: s.Name, Subjects: s.Subjects, MaxMsgsPerSubject: s.MaxMsgsPerSubject, MaxMsgSize: s.MaxMsgSize,
 			AllowDirect: s.AllowDirect, AllowRollup: s.AllowRollup, DenyDelete: s.DenyDelete, DenyPurge: s.DenyPurge,
-			Discard: jetstream.DiscardOld,
+			MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, MaxMsgs: s.MaxMsgs, Discard: jetstream.DiscardOld,
 		}
 		if s.DiscardNew {
 			c.Discard = jetstream.DiscardNew
@@ -163,7 +162,7 @@ func createBuckets(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 			c.RePublish = &jetstream.RePublish{Source: s.RepublishSource, Destination: s.RepublishDestination, HeadersOnly: true}
 		}
 		if _, err := js.CreateStream(tb.Context(), c); err != nil {
-			tb.Fatalf("create bucket %s: %v", bucket, err)
+			tb.Fatalf("create stream %s: %v", s.Name, err)
 		}
 	}
 	return js

@@ -87,6 +87,9 @@ func newFleet(tb testing.TB, options ...func(testing.TB, *fleet)) *fleet {
 	f.url = "nats://" + port.ForTest(tb).Address()
 	f.startBroker(tb)
 	tb.Cleanup(f.stopBroker)
+	operator := f.connectNKey(tb, f.operator)
+	defer operator.Close()
+	createBuckets(tb, operator)
 	return f
 }
 
@@ -121,7 +124,11 @@ func (f *fleet) stopBroker() {
 func (f *fleet) brokerConfig() string {
 	exports, imports := map[string][]string{}, map[string][]string{}
 	for _, s := range protocol.Shares() {
-		exports[s.From] = append(exports[s.From], fmt.Sprintf("{ %s: %q, accounts: [%s] }", s.Kind, s.Subject, s.To))
+		response := ""
+		if s.Many {
+			response = ", response: stream"
+		}
+		exports[s.From] = append(exports[s.From], fmt.Sprintf("{ %s: %q, accounts: [%s]%s }", s.Kind, s.Subject, s.To, response))
 		imports[s.To] = append(imports[s.To], fmt.Sprintf("{ %s: { account: %s, subject: %q } }", s.Kind, s.From, s.Subject))
 	}
 	account := func(name, extra string) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/seatrial/seatrial/callout/deny"
 	"github.com/seatrial/seatrial/callout/metrics"
 	"github.com/seatrial/seatrial/callout/service"
 	"github.com/seatrial/seatrial/callout/token"
@@ -11,7 +12,7 @@ import (
 
 // handler serves /healthz (the program lives), /readyz (it answers requests) and
 // /metrics.
-func handler(answers *service.Service, keys *token.KeySet, counters *metrics.Metrics) http.Handler {
+func handler(answers *service.Service, keys *token.KeySet, denied *deny.List, counters *metrics.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -21,6 +22,8 @@ func handler(answers *service.Service, keys *token.KeySet, counters *metrics.Met
 			text = "not connected to the broker"
 		case keys.Fetched().IsZero():
 			text = "no keys of the issuer yet"
+		case denied.Read().IsZero():
+			text = "the deny list is not known yet"
 		case !answers.Serving():
 			text = "not subscribed to authorization requests"
 		default:

@@ -40,7 +40,11 @@ func newStageBy(t *testing.T, start func(*stage)) *stage {
 	s.operator = s.connectNKey(t, s.fleet.operator)
 	s.js = createBuckets(t, s.operator)
 	for _, bucket := range protocol.Buckets() {
-		for _, id := range []protocol.DeviceID{deviceA, deviceB} {
+		ids := []protocol.DeviceID{deviceA, deviceB}
+		if bucket == protocol.BucketDenied {
+			ids = []protocol.DeviceID{"device-gone"} // whoever is in it may not connect
+		}
+		for _, id := range ids {
 			if _, err := s.js.Publish(t.Context(), bucket.Subject(id), fmt.Appendf(nil, "%s of %s", bucket, id)); err != nil {
 				t.Fatal(err)
 			}

@@ -1,5 +1,7 @@
 package protocol
 
+import "time"
+
 // Bucket is the name of a key-value bucket in account STATE. Its keys are
 // device ids.
 type Bucket string
@@ -12,10 +14,13 @@ const (
 	BucketInfo Bucket = "device-info"
 	// BucketStatus holds how each device is doing. The device writes it.
 	BucketStatus Bucket = "device-status"
+	// BucketDenied holds who may not connect, whatever the token says; see
+	// [Denial]. The operator and people who decommission by hand write it.
+	BucketDenied Bucket = "denied"
 )
 
 // Buckets are all buckets, in the order in which they are made.
-func Buckets() []Bucket { return []Bucket{BucketDesired, BucketInfo, BucketStatus} }
+func Buckets() []Bucket { return []Bucket{BucketDesired, BucketInfo, BucketStatus, BucketDenied} }
 
 // MaxDocumentSize is the most bytes a document in a bucket may have, headers
 // included. It bounds what a hostile device can make the broker keep.
@@ -44,7 +49,11 @@ func (b Bucket) directGet() string {
 	return directGets + b.Stream() + ".$KV." + string(b) + "."
 }
 
-// StreamSettings is how a bucket's stream must be configured, in the words of
+// DirectNext is where the bucket's values are read one after the other, each as
+// the first at or after a sequence. It names no key: who may use it may read all.
+func (b Bucket) DirectNext() string { return "$JS.API.DIRECT.GET." + b.Stream() }
+
+// StreamSettings is how a stream must be configured, in the words of
 // JetStream's stream configuration. Whoever creates the stream sets exactly
 // this. Rollup is off and deletion and purge are denied because each would let
 // one message wipe the keys of others.
@@ -62,8 +71,13 @@ type StreamSettings struct {
 	DenyDelete        bool
 	DenyPurge         bool
 	DiscardNew        bool
-	// RepublishSource and RepublishDestination ring the doorbell; both are empty
-	// for a bucket without one. Only headers are republished.
+	// MaxAge, MaxBytes and MaxMsgs bound the stream as a whole; 0 is no bound.
+	MaxAge   time.Duration
+	MaxBytes int64
+	MaxMsgs  int64
+	// RepublishSource and RepublishDestination ring the doorbell, of a device or of
+	// the callouts; both are empty for a bucket without one. Only headers are
+	// republished.
 	RepublishSource      string
 	RepublishDestination string
 }
@@ -80,9 +94,11 @@ func (b Bucket) Settings() StreamSettings {
 		DenyPurge:         true,
 		DiscardNew:        true,
 	}
-	if b == BucketDesired {
-		s.RepublishSource = b.Subjects()
-		s.RepublishDestination = "device.{{wildcard(1)}}.desired"
+	switch b {
+	case BucketDesired:
+		s.RepublishSource, s.RepublishDestination = b.Subjects(), "device.{{wildcard(1)}}.desired"
+	case BucketDenied:
+		s.RepublishSource, s.RepublishDestination = b.Subjects(), "denied.{{wildcard(1)}}"
 	}
 	return s
 }

@@ -44,8 +44,17 @@ func kinds() []kind {
 		{"device info", decoder(protocol.DecodeDeviceInfo), drawDeviceInfo, `{"version":1,"device":"d"}`},
 		{"device status", decoder(protocol.DecodeDeviceStatus), drawDeviceStatus, `{"version":1,"device":"d"}`},
 		{"heartbeat", decoder(protocol.DecodeHeartbeat), drawHeartbeat, `{"version":1,"device":"d","time":"2026-01-01T00:00:00Z"}`},
+		{"denial", decoder(protocol.DecodeDenial), drawDenial, `{"version":1,"device":"d","by":"x","reason":"y","time":"2026-01-01T00:00:00Z"}`},
 		{"command", decoder(protocol.DecodeCommandRequest), drawCommandRequest, `{"version":1}`},
 		{"command reply", decoder(protocol.DecodeCommandReply), drawCommandReply, `{"version":1,"device":"d"}`},
+	}
+}
+
+func drawDenial(t *rapid.T) document {
+	said := texts().Filter(func(s string) bool { return s != "" })
+	return &protocol.Denial{
+		Version: protocol.Version, Device: deviceIDs().Draw(t, "device"), By: said.Draw(t, "by"),
+		Resource: texts().Draw(t, "resource"), Reason: said.Draw(t, "reason"), Time: times(t, "time"),
 	}
 }
 
@@ -286,5 +295,6 @@ func FuzzDecodeDesiredState(f *testing.F)   { fuzz(f, kinds()[0]) }
 func FuzzDecodeDeviceInfo(f *testing.F)     { fuzz(f, kinds()[1]) }
 func FuzzDecodeDeviceStatus(f *testing.F)   { fuzz(f, kinds()[2]) }
 func FuzzDecodeHeartbeat(f *testing.F)      { fuzz(f, kinds()[3]) }
-func FuzzDecodeCommandRequest(f *testing.F) { fuzz(f, kinds()[4]) }
-func FuzzDecodeCommandReply(f *testing.F)   { fuzz(f, kinds()[5]) }
+func FuzzDecodeDenial(f *testing.F)         { fuzz(f, kinds()[4]) }
+func FuzzDecodeCommandRequest(f *testing.F) { fuzz(f, kinds()[5]) }
+func FuzzDecodeCommandReply(f *testing.F)   { fuzz(f, kinds()[6]) }

@@ -85,6 +85,36 @@ type Share struct {
 	Kind     ShareKind
 	From, To string
 	Subject  string
+	// Many says that a service may answer a request several times, as each server
+	// of a cluster does: in the server's words, its response type is a stream.
+	Many bool
+}
+
+// PlacedAccounts are the accounts that the callout may place a connection in:
+// where one who is denied is looked for.
+func PlacedAccounts() []string { return []string{AccountDevices, AccountState} }
+
+// ConnectionsSubject is where servers list the connections of an account.
+func ConnectionsSubject(account string) string { return "$SYS.REQ.ACCOUNT." + account + ".CONNZ" }
+
+// KickSubject is where the server with this id closes a connection.
+func KickSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".KICK" }
+
+// calloutShares are what the callout sees from its account AUTH, which holds
+// nobody else: the deny list, the way into the audit stream, and of the server's own
+// services those two by which somebody is thrown out. It has no user in STATE or
+// SYS, where it could do more.
+func calloutShares() []Share {
+	shares := []Share{
+		{Kind: ShareStream, From: AccountState, To: AccountAuth, Subject: AllDenials},
+		{Kind: ShareService, From: AccountState, To: AccountAuth, Subject: BucketDenied.DirectNext(), Many: true},
+		{Kind: ShareService, From: AccountState, To: AccountAuth, Subject: AuditSubject},
+		{Kind: ShareService, From: AccountSystem, To: AccountAuth, Subject: KickSubject("*")},
+	}
+	for _, account := range PlacedAccounts() {
+		shares = append(shares, Share{Kind: ShareService, From: AccountSystem, To: AccountAuth, Subject: ConnectionsSubject(account), Many: true})
+	}
+	return shares
 }
 
 // Shares are all that crosses between accounts.
@@ -100,5 +130,6 @@ func Shares() []Share {
 	for _, b := range Buckets() {
 		shares = append(shares, state(ShareService, b.DirectGets()))
 	}
-	return append(shares, Share{Kind: ShareStream, From: AccountDevices, To: AccountState, Subject: AllHeartbeats})
+	shares = append(shares, Share{Kind: ShareStream, From: AccountDevices, To: AccountState, Subject: AllHeartbeats})
+	return append(shares, calloutShares()...)
 }

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -179,6 +180,7 @@ func TestOwnDoorbell(t *testing.T) {
 // What crosses accounts, in full: a share more is a way in.
 func TestShares(t *testing.T) {
 	const state, devices = protocol.AccountState, protocol.AccountDevices
+	const auth, system = protocol.AccountAuth, protocol.AccountSystem
 	want := []protocol.Share{
 		{Kind: protocol.ShareStream, From: state, To: devices, Subject: "device.*.desired"},
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$KV.device-info.*"},
@@ -186,10 +188,27 @@ func TestShares(t *testing.T) {
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_desired-state.$KV.desired-state.*"},
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_device-info.$KV.device-info.*"},
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_device-status.$KV.device-status.*"},
+		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_denied.$KV.denied.*"},
 		{Kind: protocol.ShareStream, From: devices, To: state, Subject: "device.*.heartbeat"},
+		{Kind: protocol.ShareStream, From: state, To: auth, Subject: "denied.*"},
+		{Kind: protocol.ShareService, From: state, To: auth, Subject: "$JS.API.DIRECT.GET.KV_denied", Many: true},
+		{Kind: protocol.ShareService, From: state, To: auth, Subject: "audit.callout"},
+		{Kind: protocol.ShareService, From: system, To: auth, Subject: "$SYS.REQ.SERVER.*.KICK"},
+		{Kind: protocol.ShareService, From: system, To: auth, Subject: "$SYS.REQ.ACCOUNT.DEVICES.CONNZ", Many: true},
+		{Kind: protocol.ShareService, From: system, To: auth, Subject: "$SYS.REQ.ACCOUNT.STATE.CONNZ", Many: true},
 	}
 	if got := protocol.Shares(); !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+func TestAuditStreamIsBoundedAndKeepsWhatItHas(t *testing.T) {
+	s := protocol.AuditSettings()
+	if s.MaxAge <= 0 || s.MaxBytes <= 0 || s.MaxMsgs <= 0 || s.MaxMsgSize <= 0 || !s.DenyDelete || !s.DenyPurge || s.AllowRollup || s.DiscardNew || s.RepublishDestination != "" {
+		t.Errorf("got %+v", s)
+	}
+	if all := protocol.Streams(); len(all) != len(protocol.Buckets())+1 || !reflect.DeepEqual(all[len(all)-1], s) {
+		t.Errorf("all streams are %+v", all)
 	}
 }
 
@@ -200,7 +219,7 @@ func TestBucketSettings(t *testing.T) {
 			s.MaxMsgSize != protocol.MaxDocumentSize || !s.AllowDirect || s.AllowRollup || !s.DenyDelete || !s.DenyPurge || !s.DiscardNew {
 			t.Errorf("%s: %+v", b, s)
 		}
-		if rings := s.RepublishDestination != ""; rings != (b == protocol.BucketDesired) || rings != (s.RepublishSource != "") {
+		if rings := s.RepublishDestination != ""; rings != (b == protocol.BucketDesired || b == protocol.BucketDenied) || rings != (s.RepublishSource != "") {
 			t.Errorf("%s is republished from %q to %q", b, s.RepublishSource, s.RepublishDestination)
 		}
 	}

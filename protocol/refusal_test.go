@@ -120,6 +120,11 @@ func TestOthersRefuse(t *testing.T) {
 		change(&c)
 		return &protocol.DeviceStatus{Version: 1, Device: "d", Containers: []protocol.ContainerStatus{c}}
 	}
+	denial := func(change func(*protocol.Denial)) *protocol.Denial {
+		d := &protocol.Denial{Version: 1, Device: "d", By: "somebody", Reason: "stolen", Time: time.Now()}
+		change(d)
+		return d
+	}
 	type c = protocol.ContainerStatus
 	invalid := protocol.ErrInvalidDocument
 	for name, row := range map[string]struct {
@@ -141,6 +146,12 @@ func TestOthersRefuse(t *testing.T) {
 		"info with a NUL":         {&protocol.DeviceInfo{Version: 1, Device: "d", Facts: protocol.Facts{Hostname: "\x00"}}, invalid, "hostname"},
 		"heartbeat without time":  {&protocol.Heartbeat{Version: 1, Device: "d"}, invalid, "time"},
 		"heartbeat of nobody":     {&protocol.Heartbeat{Version: 1, Time: time.Now()}, protocol.ErrInvalidID, "empty"},
+		"denial":                  {denial(func(*protocol.Denial) {}), nil, ""},
+		"denial of nobody":        {denial(func(d *protocol.Denial) { d.Device = "" }), protocol.ErrInvalidID, "empty"},
+		"denial by nobody":        {denial(func(d *protocol.Denial) { d.By = "" }), invalid, "by"},
+		"denial without a reason": {denial(func(d *protocol.Denial) { d.Reason = "" }), invalid, "reason"},
+		"denial with a long one":  {denial(func(d *protocol.Denial) { d.Reason = long }), invalid, "reason"},
+		"denial without time":     {denial(func(d *protocol.Denial) { d.Time = time.Time{} }), invalid, "time"},
 		"reply of nobody":         {&protocol.CommandReply{Version: 1}, protocol.ErrInvalidID, "empty"},
 		"reply with a bad status": {&protocol.CommandReply{Version: 1, Device: "d", Status: &protocol.DeviceStatus{}}, invalid, "status"},
 	} {

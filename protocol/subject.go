@@ -20,6 +20,8 @@ const (
 	AllHeartbeats = "device.*.heartbeat"
 	AllCommands   = "device.*.command.*"
 	AllDevices    = "device.>"
+	// AllDenials ring when the deny list has changed. They have headers only.
+	AllDenials = "denied.*"
 )
 
 // DeviceOf returns the device that a subject of the form device.<id>.… belongs

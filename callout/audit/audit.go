@@ -21,9 +21,11 @@ const (
 	// Dropped requests got no answer: nobody waits for it, or the request is not
 	// one.
 	Dropped Result = "dropped"
+	// Expelled connections had been granted, and were closed since.
+	Expelled Result = "expelled"
 )
 
-// Results are all results.
+// Results are all that can come of a request.
 func Results() []Result { return []Result{Admitted, Refused, Dropped} }
 
 // Record is one decision.
@@ -56,14 +58,22 @@ type Record struct {
 // that are written down.
 const maxClientName = 128
 
-// Log writes the record as one line.
+// Log writes the record as one line, as of now.
 func (r *Record) Log(ctx context.Context, log *slog.Logger) {
+	r.Handle(ctx, log.Handler(), time.Now())
+}
+
+// Handle gives the record to lines as one line, made at a time.
+func (r *Record) Handle(ctx context.Context, lines slog.Handler, at time.Time) {
 	level := slog.LevelInfo
 	attributes := make([]slog.Attr, 0, 16)
 	attributes = append(attributes, slog.String("result", string(r.Result)))
 	if r.Reason != "" {
 		level = slog.LevelWarn
 		attributes = append(attributes, slog.String("reason", string(r.Reason)), slog.String("detail", r.Detail))
+	}
+	if !lines.Enabled(ctx, level) {
+		return
 	}
 	attributes = append(attributes,
 		slog.String("role", string(r.Role)),
@@ -79,5 +89,8 @@ func (r *Record) Log(ctx context.Context, log *slog.Logger) {
 	if !r.Expires.IsZero() {
 		attributes = append(attributes, slog.Time("expires", r.Expires))
 	}
-	log.LogAttrs(ctx, level, "admission", attributes...)
+	line := slog.NewRecord(at, level, "admission", 0)
+	line.AddAttrs(attributes...)
+	// As with any log, there is nobody to tell that a line could not be written.
+	_ = lines.Handle(ctx, line)
 }

@@ -68,6 +68,7 @@ func TestBypassesOfARunningServer(t *testing.T) {
 				b.more(protocol.AccountDevices, `jetstream: enabled, users: [ { user: a, password: b } ], mappings { "a": "b" }`)
 				b.accounts["OTHER"] = `exports: [ { service: "x.>" } ], imports: [ { service: { account: STATE, subject: "$KV.device-info.*" }, to: "all.*" } ]`
 				b.more(protocol.AccountState, `exports: [ { service: "$KV.device-info.*" } ]`)
+				b.more(protocol.AccountAuth, `imports: [ ]`)
 				b.more(protocol.AccountDevices, `imports: [ { service: { account: STATE, subject: "$KV.device-info.*" } } ]`)
 				b.top = `server_name: a, no_auth_user: a
 leafnodes { listen: "127.0.0.1:-1" }

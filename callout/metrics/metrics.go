@@ -14,10 +14,12 @@ import (
 
 const namespace = "fleet_callout"
 
-// The results of a fetch.
+// The results of a fetch, and what becomes of a decision in the audit stream.
 const (
 	fetchOK    = "ok"
 	fetchError = "error"
+	trailKept  = "kept"
+	trailLost  = "lost"
 )
 
 // latencyBuckets, in seconds, reach from one signature check to beyond the
@@ -35,6 +37,12 @@ type Sources struct {
 	KeysFetched func() time.Time
 	// Throttled is how many sources fail too often at the moment.
 	Throttled func() int
+	// Denied is how many names are on the deny list, DeniedRead when it was last
+	// known to be current; zero if it never was.
+	Denied     func() int
+	DeniedRead func() time.Time
+	// Pending is how many decisions are not in the audit stream yet.
+	Pending func() int
 }
 
 // Metrics are the program's counters.
@@ -43,6 +51,8 @@ type Metrics struct {
 	decisions *prometheus.CounterVec
 	latency   *prometheus.HistogramVec
 	fetches   *prometheus.CounterVec
+	expelled  prometheus.Counter
+	trail     *prometheus.CounterVec
 }
 
 // New returns counters at zero in a registry of their own.
@@ -61,8 +71,16 @@ func New() *Metrics {
 			Namespace: namespace, Name: "keys_fetches_total",
 			Help: "Fetches of the issuer's keys by result, ok or error.",
 		}, []string{"result"}),
+		expelled: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "expelled_total",
+			Help: "Connections that the broker was asked to close because of the deny list.",
+		}),
+		trail: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "audit_total",
+			Help: "Decisions by what became of them in the audit stream, kept or lost; the lost ones are in the log alone.",
+		}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.decisions, m.latency, m.fetches,
+	m.registry.MustRegister(m.decisions, m.latency, m.fetches, m.expelled, m.trail,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// A rate can be taken only of a counter that was there before.
 	m.decisions.WithLabelValues(string(audit.Admitted), "")
@@ -74,6 +92,9 @@ func New() *Metrics {
 	}
 	for _, result := range []string{fetchOK, fetchError} {
 		m.fetches.WithLabelValues(result)
+	}
+	for _, result := range []string{trailKept, trailLost} {
+		m.trail.WithLabelValues(result)
 	}
 	return m
 }
@@ -91,16 +112,30 @@ func (m *Metrics) Watch(s Sources) {
 		}
 		return 0
 	})
-	gauge("keys_age_seconds", "Age of the issuer's keys in use; -1 if there are none.", func() float64 {
-		if fetched := s.KeysFetched(); !fetched.IsZero() {
-			return time.Since(fetched).Seconds()
+	age := func(at time.Time) float64 {
+		if at.IsZero() {
+			return -1
 		}
-		return -1
-	})
+		return time.Since(at).Seconds()
+	}
+	gauge("keys_age_seconds", "Age of the issuer's keys in use; -1 if there are none.", func() float64 { return age(s.KeysFetched()) })
+	gauge("audit_pending", "Decisions that are not in the audit stream yet.", func() float64 { return float64(s.Pending()) })
+	gauge("denied_names", "Names on the deny list.", func() float64 { return float64(s.Denied()) })
+	gauge("denied_age_seconds", "Time since the deny list was last known to be current; -1 if it never was.", func() float64 { return age(s.DeniedRead()) })
 }
+
+// Kept counts decisions that the audit stream has.
+func (m *Metrics) Kept(n int) { m.trail.WithLabelValues(trailKept).Add(float64(n)) }
+
+// Lost counts decisions that the audit stream will never see.
+func (m *Metrics) Lost(n int) { m.trail.WithLabelValues(trailLost).Add(float64(n)) }
 
 // Decided counts a decision.
 func (m *Metrics) Decided(r *audit.Record) {
+	if r.Result == audit.Expelled {
+		m.expelled.Inc()
+		return
+	}
 	m.decisions.WithLabelValues(string(r.Result), string(r.Reason)).Inc()
 	if r.Reason != refusal.Shed {
 		m.latency.WithLabelValues(string(r.Result)).Observe(r.Latency.Seconds())

@@ -31,6 +31,7 @@ const (
 
 // Reasons that lie elsewhere.
 const (
+	Denied          Reason = "denied"           // its name is on the deny list
 	KeysUnavailable Reason = "keys_unavailable" // the issuer's keys could not be had in time
 	BadRequest      Reason = "bad_request"      // not an authorization request of a server
 	Stale           Reason = "stale"            // the client has given up by now
@@ -44,7 +45,7 @@ func Reasons() []Reason {
 	return []Reason{
 		NoToken, TokenTooLong, Malformed, Algorithm, KeyUnknown, Signature, Issuer, Audience, Expired, NotYetValid,
 		ClaimMissing, RolesMissing, RolesShape, RoleNone, RoleAmbiguous, InvalidID,
-		KeysUnavailable, BadRequest, Stale, Shed, Throttled, Internal,
+		Denied, KeysUnavailable, BadRequest, Stale, Shed, Throttled, Internal,
 	}
 }
 

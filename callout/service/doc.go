@@ -7,6 +7,7 @@
 // queue that sheds when it is full, each has a budget from its arrival on, and
 // one whose client has given up is dropped unanswered.
 //
-// It decides nothing: package admission does, behind an interface. It may import
-// protocol, admission, audit and refusal.
+// It decides nothing: package admission does, behind an interface, and the deny
+// list has the last word. It may import protocol, admission, audit, connection and
+// refusal.
 package service

@@ -100,6 +100,9 @@ func (s *Service) decide(ctx context.Context, r request) (record *audit.Record, 
 func (s *Service) judge(ctx context.Context, claims *jwt.AuthorizationRequestClaims, record *audit.Record) []byte {
 	grant, err := s.options.Admission.Admit(ctx, credential(&claims.ConnectOptions))
 	record.Role, record.Name, record.TokenID, record.KeyID = grant.Role, grant.Name, grant.TokenID, grant.KeyID
+	if err == nil && s.options.Denied != nil && s.options.Denied(grant.Name) {
+		err = refusal.New(refusal.Denied, "%q is on the deny list", grant.Name)
+	}
 	var answer []byte
 	result := audit.Admitted
 	if err == nil {

@@ -13,15 +13,12 @@ import (
 
 	"github.com/seatrial/seatrial/callout/admission"
 	"github.com/seatrial/seatrial/callout/audit"
+	"github.com/seatrial/seatrial/callout/connection"
 	"github.com/seatrial/seatrial/protocol"
 )
 
 // subject is where servers send their authorization requests.
 const subject = "$SYS.REQ.USER.AUTH"
-
-// reopenWait is the time before a connection that was given up for good is
-// replaced.
-const reopenWait = time.Second
 
 // drainTimeout bounds how long the requests that were accepted are worked on
 // after the service was told to stop. Past the budget nobody waits for them.
@@ -40,6 +37,8 @@ type Options struct {
 
 	Authority *Authority
 	Admission Admission
+	// Denied reports whether a name is on the deny list; nil if there is none.
+	Denied func(name string) bool
 
 	// Workers is how many requests are worked on at a time. Default: one for each
 	// processor, at least 4, for those that wait for the issuer's keys.
@@ -112,25 +111,11 @@ func (s *Service) Queued() int { return len(s.queue) }
 // until ctx ends. It then takes no more, finishes those it has, and returns nil.
 // The broker need not be there yet. An error means that the options are wrong.
 func (s *Service) Run(ctx context.Context, ready <-chan struct{}) error {
-	for {
-		nc, closed, err := connect(s.options.URL, s.options.UserSeed, s.options.Log)
-		if err != nil {
-			return err
-		}
+	o := connection.Options{Name: "fleet-callout", URL: s.options.URL, UserSeed: s.options.UserSeed, Log: s.options.Log}
+	return connection.Keep(ctx, o, func(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) error {
 		s.conn.Store(nc)
-		if err := s.serve(ctx, nc, closed, ready); err != nil {
-			s.options.Log.WarnContext(ctx, "Authorization requests are no longer answered over this connection.", "error", err)
-		}
-		nc.Close()
-		if ctx.Err() == nil {
-			s.options.Log.WarnContext(ctx, "The connection to the broker was given up; opening another.", "error", nc.LastError())
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(reopenWait):
-		}
-	}
+		return s.serve(ctx, nc, closed, ready)
+	})
 }
 
 // serve answers requests over one connection until it is closed for good or ctx
@@ -162,7 +147,7 @@ func (s *Service) serve(ctx context.Context, nc *nats.Conn, closed, ready <-chan
 		return fmt.Errorf("bound the buffer of requests: %w", err)
 	}
 	// Wait until the broker knows; if it is away, it is told when it is back.
-	flush, cancel := context.WithTimeout(ctx, connectTimeout)
+	flush, cancel := context.WithTimeout(ctx, connection.Timeout)
 	defer cancel()
 	if err := nc.FlushWithContext(flush); err != nil && ctx.Err() == nil {
 		s.options.Log.WarnContext(ctx, "The broker has not confirmed the subscription yet.", "error", err)

@@ -140,6 +140,36 @@ func TestDropped(t *testing.T) {
 	}
 }
 
+// The deny list has the last word.
+func TestDenied(t *testing.T) {
+	a := newAsking(t)
+	good := admit(func(context.Context, string) (admission.Grant, error) {
+		return admission.Grant{Name: "d", Account: protocol.AccountDevices, Permissions: protocol.DevicePermissions("d"), Expires: time.Now().Add(time.Hour)}, nil
+	})
+	bad := admit(func(context.Context, string) (admission.Grant, error) {
+		return admission.Grant{}, refusal.New(refusal.Expired, "x")
+	})
+	for name, row := range map[string]struct {
+		admission Admission
+		denied    func(string) bool
+		result    audit.Result
+		reason    refusal.Reason
+	}{
+		"good":                 {good, func(string) bool { return false }, audit.Admitted, ""},
+		"denied":               {good, func(name string) bool { return name == "d" }, audit.Refused, refusal.Denied},
+		"refused, denied, too": {bad, func(string) bool { return true }, audit.Refused, refusal.Expired},
+		"without a list":       {good, nil, audit.Admitted, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, records := one(t, a, Options{Admission: row.admission, Denied: row.denied})
+			s.handle(request{msg: a.message(t, a.claims(), a.server), arrived: time.Now()})
+			if r := (*records)[0]; len(*records) != 1 || r.Result != row.result || r.Reason != row.reason {
+				t.Errorf("got %+v, want %s for %q", *records, row.result, row.reason)
+			}
+		})
+	}
+}
+
 func TestFullQueueSheds(t *testing.T) {
 	a := newAsking(t)
 	s, records := one(t, a, Options{Queue: 3})

@@ -40,7 +40,8 @@ func newRoot(out, err io.Writer) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.setup.Profile, "profile", "", "how the stack is brought up (default $"+profile.Variable+", else "+profile.Embedded+")")
 	flags.StringVar(&a.setup.Environment, "environment", "", "where its state is kept (default $"+profile.EnvironmentVariable+", else the profile's name)")
-	root.AddCommand(a.placed(a.up(), a.down(), a.status(), a.plan(), a.test(), a.exec(), a.logs(), a.kubectl(), a.command(), a.enrol())...)
+	root.AddCommand(a.placed(a.up(), a.down(), a.status(), a.plan(), a.test(), a.exec(), a.logs(), a.kubectl(), a.command(), a.enrol(),
+		a.decommission(), a.admit())...)
 	root.AddCommand(a.doctor(), a.assets(), a.lab(), a.ledger(), a.version())
 	return root
 }

@@ -50,18 +50,18 @@ func (s *Store) Problem() error {
 // Connected reports whether the connection to the broker stands.
 func (s *Store) Connected() bool { return s.nc.IsConnected() }
 
-// Ensure makes the buckets or brings their settings up to date. Values stay.
+// Ensure makes the streams of the contract or brings their settings up to date.
+// What is in them stays.
 func (s *Store) Ensure(ctx context.Context) error {
-	for _, b := range protocol.Buckets() {
-		if _, err := s.js.CreateOrUpdateStream(ctx, stream(b)); err != nil {
-			return fmt.Errorf("ensure bucket %s: %w", b, err)
+	for _, settings := range protocol.Streams() {
+		if _, err := s.js.CreateOrUpdateStream(ctx, stream(settings)); err != nil {
+			return fmt.Errorf("ensure stream %s: %w", settings.Name, err)
 		}
 	}
 	return nil
 }
 
-func stream(b protocol.Bucket) jetstream.StreamConfig {
-	settings := b.Settings()
+func stream(settings protocol.StreamSettings) jetstream.StreamConfig {
 	c := jetstream.StreamConfig{
 		Name:              settings.Name,
 		Subjects:          settings.Subjects,
@@ -71,6 +71,9 @@ func stream(b protocol.Bucket) jetstream.StreamConfig {
 		AllowRollup:       settings.AllowRollup,
 		DenyDelete:        settings.DenyDelete,
 		DenyPurge:         settings.DenyPurge,
+		MaxAge:            settings.MaxAge,
+		MaxBytes:          settings.MaxBytes,
+		MaxMsgs:           settings.MaxMsgs,
 		Storage:           jetstream.FileStorage,
 		Discard:           jetstream.DiscardOld,
 	}

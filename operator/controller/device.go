@@ -66,6 +66,7 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	}
 	err = errors.Join(
 		applied,
+		r.decommission(ctx, id, device),
 		r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document),
 		r.status(ctx, device, r.table.Get(id), plan),
 	)
@@ -160,8 +161,12 @@ func (r *devices) status(ctx context.Context, device *v1alpha1.Device, known fle
 			ClockOffsetMillis: f.ClockOffsetMillis,
 		}
 	}
-	for _, c := range []metav1.Condition{ready(known, before.Status.Conditions), accepting(known), complete(plan),
-		pressure(known, v1alpha1.DeviceDiskPressure), pressure(known, v1alpha1.DeviceMemoryPressure)} {
+	conditions := []metav1.Condition{ready(known, before.Status.Conditions), accepting(known), complete(plan),
+		pressure(known, v1alpha1.DeviceDiskPressure), pressure(known, v1alpha1.DeviceMemoryPressure)}
+	if c, said := decommissioned(device, known); said {
+		conditions = append(conditions, c)
+	}
+	for _, c := range conditions {
 		c.ObservedGeneration = device.Generation
 		meta.SetStatusCondition(&device.Status.Conditions, c)
 	}

@@ -174,6 +174,10 @@ func (e *Events) Changed(b protocol.Bucket, v bucket.Value) {
 		if v.Revision > before.Revision && !bytes.Equal(before.Document, v.Data) {
 			e.device(v.ID)
 		}
+	case protocol.BucketDenied:
+		if e.table.SetDenial(v.ID, denial(v)) {
+			e.device(v.ID)
+		}
 	}
 }
 
@@ -218,7 +222,8 @@ func read[T any](v bucket.Value, decode func([]byte) (*T, error), device func(*T
 
 // Snapshot implements bucket.Follower.
 func (e *Events) Snapshot(b protocol.Bucket, values []bucket.Value) {
-	if b == protocol.BucketDesired {
+	switch b {
+	case protocol.BucketDesired:
 		desired := make(map[protocol.DeviceID]fleet.Desired, len(values))
 		for _, v := range values {
 			desired[v.ID] = fleet.Desired{Revision: v.Revision, Document: v.Data}
@@ -226,7 +231,15 @@ func (e *Events) Snapshot(b protocol.Bucket, values []bucket.Value) {
 		e.table.ReplaceDesired(desired)
 		// Whatever could not be written while the broker was away is due now.
 		e.all()
-	} else {
+	case protocol.BucketDenied:
+		denials := make(map[protocol.DeviceID]fleet.Denial, len(values))
+		for _, v := range values {
+			denials[v.ID] = denial(v)
+		}
+		for _, id := range e.table.ReplaceDenials(denials) {
+			e.device(id)
+		}
+	default:
 		present := make(map[protocol.DeviceID]bool, len(values))
 		for _, v := range values {
 			present[v.ID] = true

@@ -17,6 +17,16 @@ type Desired struct {
 	Document []byte
 }
 
+// Denial is a device's key on the deny list.
+type Denial struct {
+	// Revision is the bucket's; 0 says that there never was an entry.
+	Revision uint64
+	// Listed is whether the device is on the list. Entry is what was written there;
+	// nil if it cannot be read, which denies none the less.
+	Listed bool
+	Entry  *protocol.Denial
+}
+
 // Share is what one deployment has of a device that it selects.
 type Share struct {
 	// Generation is that of the deployment's spec.
@@ -54,6 +64,7 @@ type Device struct {
 	Info    *protocol.DeviceInfo
 	Status  *protocol.DeviceStatus
 	Desired Desired
+	Denial  Denial
 	Rendered
 	// LastSeen is when a heartbeat last arrived, by our clock; zero if none did
 	// since the operator started.
@@ -148,6 +159,37 @@ func (t *Table) SetDesired(id protocol.DeviceID, desired Desired) (concerned []s
 		}
 		return news
 	})
+}
+
+// SetDenial records a device's key on the deny list and returns whether that is
+// news. A revision older than the one that is known is ignored.
+func (t *Table) SetDenial(id protocol.DeviceID, denial Denial) (news bool) {
+	t.change(id, func(d *Device) bool {
+		if news = denial.Revision > d.Denial.Revision; news {
+			d.Denial = denial
+		}
+		return false
+	})
+	return news
+}
+
+// ReplaceDenials records the whole deny list, whatever was known before, and
+// returns the devices for which that is news.
+func (t *Table) ReplaceDenials(all map[protocol.DeviceID]Denial) (changed []protocol.DeviceID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id := range all {
+		if t.devices[id] == nil {
+			t.devices[id] = &Device{ID: id}
+		}
+	}
+	for id, d := range t.devices {
+		if now := all[id]; now.Revision != d.Denial.Revision {
+			d.Denial = now
+			changed = append(changed, id)
+		}
+	}
+	return changed
 }
 
 // ReplaceDesired records the values of all desired states, whatever was known

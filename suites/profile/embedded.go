@@ -79,7 +79,7 @@ func embedded(options Options) ([]stage.Stage, error) {
 	callout := product.Callout{
 		Binary: binary.Path(calloutProgram),
 		Config: calloutConfig,
-		Needs:  []string{broker.Stage, identity.IdentityStage},
+		Needs:  []string{broker.BucketsStage, identity.IdentityStage},
 	}
 	operator := product.Operator{
 		Binary: binary.Path(operatorProgram),

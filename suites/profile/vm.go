@@ -139,7 +139,7 @@ func virtual(options Options) ([]stage.Stage, error) {
 			Folder: m.chart("fleet-callout"), Kubeconfig: kubeconfig, Image: image.Program(calloutProgram),
 			Secret: broker.SeedsSecret, HostAliases: map[string]string{issuerHost: issuerClusterIP},
 			Values: map[string]any{"networkPolicy": map[string]any{"issuer": map[string]any{"ports": []any{issuerPort}}}},
-			Needs:  []string{cluster.Stage, image.ProgramsStage, podlog.Stage, broker.Stage, identity.IdentityStage},
+			Needs:  []string{cluster.Stage, image.ProgramsStage, podlog.Stage, broker.BucketsStage, identity.IdentityStage},
 		},
 		Config: calloutInside,
 	}

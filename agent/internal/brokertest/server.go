@@ -81,6 +81,9 @@ func serve(path string) error {
 func configuration(s *settings) string {
 	exports, imports := make(map[string][]string), make(map[string][]string)
 	for _, share := range protocol.Shares() {
+		if share.To == protocol.AccountAuth {
+			continue // there is no callout
+		}
 		exports[share.From] = append(exports[share.From], fmt.Sprintf("{ %s: %q, accounts: [%s] }", share.Kind, share.Subject, share.To))
 		imports[share.To] = append(imports[share.To], fmt.Sprintf("{ %s: { account: %s, subject: %q } }", share.Kind, share.From, share.Subject))
 	}

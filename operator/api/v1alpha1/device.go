@@ -16,6 +16,23 @@ const (
 	// DeviceMemoryPressure while it is short of memory, as it says itself.
 	DeviceDiskPressure   = "DiskPressure"
 	DeviceMemoryPressure = "MemoryPressure"
+	// DeviceDecommissioned is True while the device is on the deny list, also by
+	// hand: it has been thrown out and may not connect. It is missing on a device
+	// that never was.
+	DeviceDecommissioned = "Decommissioned"
+)
+
+// The reasons of condition Decommissioned of a Device.
+const (
+	// ReasonBySpec: the resource's spec says so.
+	ReasonBySpec = "BySpec"
+	// ReasonByHand: somebody put it on the deny list, as `seatrial decommission`
+	// does, or an earlier resource of that name did.
+	ReasonByHand = "ByHand"
+	// ReasonPending: the spec says so, and the broker has not been told yet.
+	ReasonPending = "Pending"
+	// ReasonAdmitted: it was on the deny list and is no longer.
+	ReasonAdmitted = "Admitted"
 )
 
 // The reasons of condition Ready of a Device.
@@ -27,6 +44,24 @@ const (
 	// ReasonNeverSeen: the device has never sent a heartbeat.
 	ReasonNeverSeen = "NeverSeen"
 )
+
+// DeviceSpec is what somebody wants of a device, besides what runs on it.
+type DeviceSpec struct {
+	// decommissioned, while it is set, keeps the device out of the fleet: it is put
+	// on the deny list, its connections are closed, and it may not connect whatever
+	// its token says. What is known of it and asked of it stays. Taking the field
+	// away lets the device back in.
+	// +optional
+	Decommissioned *Decommission `json:"decommissioned,omitempty"`
+}
+
+// Decommission is why a device is kept out.
+type Decommission struct {
+	// reason is a sentence for people.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason"`
+}
 
 // DeviceFacts are what a device found out about itself.
 type DeviceFacts struct {
@@ -76,8 +111,8 @@ type DeviceStatus struct {
 	// facts are what the device found out about itself.
 	// +optional
 	Facts DeviceFacts `json:"facts,omitzero"`
-	// conditions are Ready, DesiredStateAccepted, DesiredStateComplete, DiskPressure
-	// and MemoryPressure.
+	// conditions are Ready, DesiredStateAccepted, DesiredStateComplete, DiskPressure,
+	// MemoryPressure and Decommissioned.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -97,6 +132,7 @@ type DeviceStatus struct {
 // +kubebuilder:resource:scope=Cluster,shortName=fdev
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Decommissioned",type=string,JSONPath=`.status.conditions[?(@.type=="Decommissioned")].status`
 // +kubebuilder:printcolumn:name="Agent",type=string,JSONPath=`.status.facts.agentVersion`
 // +kubebuilder:printcolumn:name="Podman",type=string,priority=1,JSONPath=`.status.facts.podmanVersion`
 // +kubebuilder:printcolumn:name="Architecture",type=string,priority=1,JSONPath=`.status.facts.architecture`
@@ -106,6 +142,9 @@ type Device struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is what somebody wants of the device.
+	// +optional
+	Spec DeviceSpec `json:"spec,omitzero"`
 	// status is what is known of the device.
 	// +optional
 	Status DeviceStatus `json:"status,omitzero"`

@@ -85,6 +85,9 @@ const devicesUser = "devices"
 func shares(account string) string {
 	var exports, imports strings.Builder
 	for _, s := range protocol.Shares() {
+		if s.To == protocol.AccountAuth {
+			continue // there is no callout
+		}
 		switch account {
 		case s.From:
 			fmt.Fprintf(&exports, "{ %s: %q, accounts: [%s] }, ", s.Kind, s.Subject, s.To)

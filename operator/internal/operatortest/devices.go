@@ -62,7 +62,7 @@ func (d *Devices) Connected(ctx context.Context) error {
 // its revision.
 func (d *Devices) Publish(ctx context.Context, b protocol.Bucket, id protocol.DeviceID, data []byte) (uint64, error) {
 	js := d.publisher
-	if b == protocol.BucketDesired {
+	if b == protocol.BucketDesired || b == protocol.BucketDenied {
 		js = d.js
 	}
 	ack, err := js.Publish(ctx, b.Subject(id), data)
@@ -135,6 +135,23 @@ func (d *Devices) Desired(ctx context.Context, id protocol.DeviceID) (*protocol.
 	}
 	state, err := protocol.DecodeDesiredState(m.Data)
 	return state, m.Sequence, err
+}
+
+// Denial returns the device's entry on the deny list, as it was written; nil if it
+// is not on it.
+func (d *Devices) Denial(ctx context.Context, id protocol.DeviceID) (*protocol.Denial, error) {
+	kv, err := d.js.KeyValue(ctx, string(protocol.BucketDenied))
+	if err != nil {
+		return nil, fmt.Errorf("open the deny list: %w", err)
+	}
+	entry, err := kv.Get(ctx, string(id))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the deny list: %w", err)
+	}
+	return protocol.DecodeDenial(entry.Value())
 }
 
 // Writes is how many messages the bucket was ever written.

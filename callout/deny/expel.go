@@ -1,0 +1,187 @@
+package deny
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Expulsion is a connection that the broker was asked to close.
+type Expulsion struct {
+	// Name is the one that is denied, Account where it was connected.
+	Name, Account string
+	// Server is the id of the server that holds the connection, Client its number
+	// there.
+	Server string
+	Client uint64
+	// Host is where the client is, as the server sees it.
+	Host string
+}
+
+// maxConnections is how many connections of one name are listed at a time; who has
+// more loses the rest in the next round.
+const maxConnections = 1024
+
+// idle is how long expel waits when nobody is to be looked for.
+const idle = time.Hour
+
+// answerTimeout is how long a server may take to list connections before that is
+// worth a line in the log.
+const answerTimeout = 5 * time.Second
+
+// The server's words: server/monitor.go and server/events.go.
+type (
+	listing struct {
+		Auth  bool   `json:"auth"`
+		User  string `json:"user"`
+		Limit int    `json:"limit"`
+	}
+	listed struct {
+		Server struct {
+			ID string `json:"id"`
+		} `json:"server"`
+		Data struct {
+			Connections []struct {
+				Client  uint64 `json:"cid"`
+				Host    string `json:"ip"`
+				User    string `json:"authorized_user"`
+				Account string `json:"account"`
+			} `json:"connections"`
+		} `json:"data"`
+		Error *struct {
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	kick struct {
+		Client uint64 `json:"cid"`
+	}
+)
+
+// bouncer throws out over one connection. It asks and goes on: what servers answer
+// is dealt with as it comes, however many there are, and one that does not answer
+// keeps nobody from being thrown out elsewhere.
+type bouncer struct {
+	list *List
+	nc   *nats.Conn
+	// listings and kicks are where the servers' answers go.
+	listings, kicks string
+	// asked is since when an answer has been waited for; zero if none is.
+	asked time.Time
+	// answers gets a value for each listing.
+	answers chan struct{}
+}
+
+// expel has the connections closed of those who are due, until ctx ends.
+func (l *List) expel(ctx context.Context, nc *nats.Conn) error {
+	b := &bouncer{list: l, nc: nc, listings: nc.NewInbox(), kicks: nc.NewInbox(), answers: make(chan struct{}, 1)}
+	for subject, handle := range map[string]nats.MsgHandler{b.listings: b.listed, b.kicks: b.kicked} {
+		sub, err := nc.Subscribe(subject, handle)
+		if err != nil {
+			return fmt.Errorf("listen for the broker's connections: %w", err)
+		}
+		defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
+	}
+	for {
+		names, next := l.chase.take(time.Now())
+		for _, name := range names {
+			if l.Has(name) { // it may have been let in again
+				b.look(ctx, name)
+			}
+		}
+		wait := idle
+		if !next.IsZero() {
+			wait = time.Until(next)
+		}
+		if !b.asked.IsZero() {
+			wait = min(wait, answerTimeout)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.chase.wake:
+		case <-b.answers:
+			b.asked = time.Time{}
+		case <-time.After(wait):
+			b.complain(ctx)
+		}
+	}
+}
+
+// look asks all servers for the connections of a name.
+func (b *bouncer) look(ctx context.Context, name string) {
+	request, err := json.Marshal(listing{Auth: true, User: name, Limit: maxConnections})
+	if err != nil {
+		b.list.options.Log.ErrorContext(ctx, "Connections cannot be asked for.", "name", name, "error", err)
+		return
+	}
+	for _, account := range protocol.PlacedAccounts() {
+		if err := b.nc.PublishRequest(protocol.ConnectionsSubject(account), b.listings, request); err != nil {
+			b.list.options.Log.WarnContext(ctx, "Connections of one who is denied cannot be asked for; it will be tried again.", "name", name, "account", account, "error", err)
+			continue
+		}
+		if b.asked.IsZero() {
+			b.asked = time.Now()
+		}
+	}
+}
+
+// complain says so if no server answers.
+func (b *bouncer) complain(ctx context.Context) {
+	if b.asked.IsZero() || time.Since(b.asked) < answerTimeout || !b.nc.IsConnected() {
+		return
+	}
+	b.asked = time.Time{}
+	b.list.options.Log.ErrorContext(ctx, "The broker does not say who is connected: those who are denied stay until their connection ends. Does it share "+
+		protocol.ConnectionsSubject("*")+" and "+protocol.KickSubject("*")+" of its system account with account "+protocol.AccountAuth+"?")
+}
+
+// listed has those of a server's connections closed that are denied.
+func (b *bouncer) listed(msg *nats.Msg) {
+	log := b.list.options.Log
+	if msg.Header.Get(headerStatus) != "" {
+		return // nobody there to ask
+	}
+	select {
+	case b.answers <- struct{}{}:
+	default:
+	}
+	var answer listed
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		log.Error("The broker's list of connections cannot be read.", "error", err)
+		return
+	}
+	if answer.Error != nil {
+		log.Error("The broker does not list its connections.", "server", answer.Server.ID, "error", answer.Error.Description)
+		return
+	}
+	for _, c := range answer.Data.Connections {
+		if !b.list.Has(c.User) {
+			continue
+		}
+		request, err := json.Marshal(kick{Client: c.Client})
+		if err == nil {
+			// A server does nothing for those who want no answer.
+			err = b.nc.PublishRequest(protocol.KickSubject(answer.Server.ID), b.kicks, request)
+		}
+		if err != nil {
+			log.Warn("A connection could not be closed; it will be tried again.", "name", c.User, "clientID", c.Client, "error", err)
+			continue
+		}
+		b.list.options.Expelled(Expulsion{Name: c.User, Account: c.Account, Server: answer.Server.ID, Client: c.Client, Host: c.Host})
+	}
+}
+
+// kicked notes what a server did not do. A client that has gone by itself is none
+// of it.
+func (b *bouncer) kicked(msg *nats.Msg) {
+	var answer listed
+	if err := json.Unmarshal(msg.Data, &answer); err != nil || answer.Error == nil {
+		return
+	}
+	b.list.options.Log.Debug("The broker closed no connection.", "server", answer.Server.ID, "error", answer.Error.Description)
+}
