@@ -39,7 +39,7 @@ func decoder[D document](decode func([]byte) (D, error)) func([]byte) (document,
 }
 
 func kinds() []kind {
-	return []kind{
+	return append([]kind{
 		{"desired state", decoder(protocol.DecodeDesiredState), drawDesiredState, `{"version":1,"device":"d"}`},
 		{"device info", decoder(protocol.DecodeDeviceInfo), drawDeviceInfo, `{"version":1,"device":"d"}`},
 		{"device status", decoder(protocol.DecodeDeviceStatus), drawDeviceStatus, `{"version":1,"device":"d"}`},
@@ -47,7 +47,7 @@ func kinds() []kind {
 		{"denial", decoder(protocol.DecodeDenial), drawDenial, `{"version":1,"device":"d","by":"x","reason":"y","time":"2026-01-01T00:00:00Z"}`},
 		{"command", decoder(protocol.DecodeCommandRequest), drawCommandRequest, `{"version":1}`},
 		{"command reply", decoder(protocol.DecodeCommandReply), drawCommandReply, `{"version":1,"device":"d"}`},
-	}
+	}, enrolments()...)
 }
 
 func drawDenial(t *rapid.T) document {
