@@ -9,6 +9,7 @@ import (
 
 	"github.com/seatrial/seatrial/fixtures/binary"
 	"github.com/seatrial/seatrial/suites/chaos"
+	"github.com/seatrial/seatrial/suites/isolation"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/rehearsal"
 )
@@ -25,8 +26,9 @@ const rehearsed = "rehearsal"
 
 // suites are all that can be run, by name.
 var suites = map[string]suite{
-	rehearsed: {"suites/rehearsal", rehearsal.Specs},
-	"chaos":   {"suites/chaos", chaos.Specs},
+	rehearsed:   {"suites/rehearsal", rehearsal.Specs},
+	"chaos":     {"suites/chaos", chaos.Specs},
+	"isolation": {"suites/isolation", isolation.Specs},
 }
 
 // compile compiles the suite while the stack comes up. The returned function

@@ -27,7 +27,7 @@ func TestEveryStreamIsAttackedByEveryForm(t *testing.T) {
 	if len(forms) < 60 {
 		t.Fatalf("the server's source names only %d subjects: %v", len(forms), forms)
 	}
-	for _, who := range []matrix.Party{matrix.Device, matrix.Admin} {
+	for _, who := range []matrix.Party{matrix.Device, matrix.Admin, matrix.Observer, matrix.Service} {
 		for _, form := range forms {
 			if !covered(rows, who, matrix.JetStream, regexp.MustCompile(pattern(form, `[^.]+`)), "") {
 				t.Errorf("no %s publishes to %s", who, form)
@@ -47,7 +47,7 @@ func TestEveryStreamIsAttackedByEveryForm(t *testing.T) {
 		for _, bucket := range protocol.Buckets() {
 			for kind, subject := range map[matrix.Kind]string{
 				matrix.Stores:        bucket.Subject(victim),
-				matrix.Subscriptions: bucket.Subject(victim),
+				matrix.Subscriptions: bucket.DirectGet(victim),
 			} {
 				if !covered(rows, who, kind, regexp.MustCompile("^"+regexp.QuoteMeta(subject)+"$"), "") {
 					t.Errorf("no %s tries %s by %s", who, subject, kind)

@@ -17,9 +17,18 @@ import (
 type evidence struct {
 	// streams are settings and number of consumers of every stream, by its name.
 	streams map[string]string
-	// keys are sequence and content of every key of every bucket.
-	keys map[string]string
+	// keys is what every key of every bucket holds.
+	keys map[string]record
 }
+
+// record is what a key holds.
+type record struct {
+	sequence     uint64
+	header, data string
+}
+
+// String is for people.
+func (r record) String() string { return fmt.Sprintf("%d %s %.200q", r.sequence, r.header, r.data) }
 
 // state is what tells that nothing was written to or deleted from a stream.
 type state struct {
@@ -33,7 +42,7 @@ type witness struct {
 	js       jetstream.JetStream
 	attacker protocol.DeviceID
 	seen     map[string]state
-	keys     map[string]map[string]string
+	keys     map[string]map[string]record
 }
 
 func newWitness(t *Target) (*witness, error) {
@@ -41,12 +50,12 @@ func newWitness(t *Target) (*witness, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at what is stored: %w", err)
 	}
-	return &witness{js: js, attacker: t.Attacker, seen: map[string]state{}, keys: map[string]map[string]string{}}, nil
+	return &witness{js: js, attacker: t.Attacker, seen: map[string]state{}, keys: map[string]map[string]record{}}, nil
 }
 
 // look returns what is stored now.
 func (w *witness) look(ctx context.Context) (evidence, error) {
-	found := evidence{streams: map[string]string{}, keys: map[string]string{}}
+	found := evidence{streams: map[string]string{}, keys: map[string]record{}}
 	lister := w.js.ListStreams(ctx)
 	for info := range lister.Info() {
 		settings, err := json.Marshal(info.Config)
@@ -100,7 +109,7 @@ func (w *witness) own(ctx context.Context) (map[string][]byte, error) {
 }
 
 // read reads all keys of a stream.
-func (w *witness) read(ctx context.Context, name string) (map[string]string, error) {
+func (w *witness) read(ctx context.Context, name string) (map[string]record, error) {
 	stream, err := w.js.Stream(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("look at stream %s: %w", name, err)
@@ -109,37 +118,53 @@ func (w *witness) read(ctx context.Context, name string) (map[string]string, err
 	if err != nil {
 		return nil, fmt.Errorf("look at stream %s: %w", name, err)
 	}
-	keys := map[string]string{}
+	keys := map[string]record{}
 	for subject := range info.State.Subjects {
 		msg, err := stream.GetLastMsgForSubject(ctx, subject)
 		if err != nil {
 			return nil, fmt.Errorf("look at %s: %w", subject, err)
 		}
-		keys[subject] = fmt.Sprintf("%d %v %s", msg.Sequence, msg.Header, msg.Data)
+		keys[subject] = record{msg.Sequence, fmt.Sprint(msg.Header), string(msg.Data)}
 	}
 	return keys, nil
 }
 
-// differs names the first thing that is not as it was.
-func (e evidence) differs(now evidence) error {
-	for what, pair := range map[string][2]map[string]string{"stream": {e.streams, now.streams}, "key": {e.keys, now.keys}} {
-		before, after := pair[0], pair[1]
-		names := slices.Sorted(maps.Keys(before))
-		for name := range after {
-			if _, ok := before[name]; !ok {
-				return fmt.Errorf("%s %s was made", what, name)
-			}
+// differs names the first thing that is not as it was. What a device that lives has
+// meanwhile written of itself is no difference.
+func (e evidence) differs(now evidence, lives bool) error {
+	return errors.Join(
+		changed("stream", e.streams, now.streams, func(string, string) bool { return false }),
+		changed("key", e.keys, now.keys, func(key string, is record) bool { return lives && ofItself(key, is.data) }))
+}
+
+func changed[V comparable](what string, before, after map[string]V, meant func(name string, is V) bool) error {
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if _, ok := before[name]; !ok {
+			return fmt.Errorf("%s %s was made", what, name)
 		}
-		for _, name := range names {
-			switch is, ok := after[name]; {
-			case !ok:
-				return fmt.Errorf("%s %s is gone", what, name)
-			case is != before[name]:
-				return fmt.Errorf("%s %s changed from %.300q to %.300q", what, name, before[name], is)
-			}
+	}
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		switch is, ok := after[name]; {
+		case !ok:
+			return fmt.Errorf("%s %s is gone", what, name)
+		case is != before[name] && !meant(name, is):
+			return fmt.Errorf("%s %s changed from %v to %v", what, name, before[name], is)
 		}
 	}
 	return nil
+}
+
+// ofItself says whether the key holds what only its own device writes there: a valid
+// document that names it. Nothing that rows write, and no answer that they have put
+// somewhere, is one of another device.
+func ofItself(key, data string) bool {
+	if info, err := protocol.DecodeDeviceInfo([]byte(data)); err == nil {
+		return key == protocol.BucketInfo.Subject(info.Device)
+	}
+	if status, err := protocol.DecodeDeviceStatus([]byte(data)); err == nil {
+		return key == protocol.BucketStatus.Subject(status.Device)
+	}
+	return false
 }
 
 func isBucket(stream string) bool {

@@ -33,6 +33,8 @@ const (
 	attacker protocol.DeviceID = "device-a"
 	victim   protocol.DeviceID = "device-b"
 	admin                      = "fleet-admin"
+	observer                   = "watcher"
+	service                    = "recorder"
 )
 
 // settings say in what a fleet differs from a real one.
@@ -93,7 +95,7 @@ func newFleet(t *testing.T, with settings) *fleet {
 	log := f.startCallout(t, calls, keys, !with.lies)
 	f.target = &matrix.Target{
 		URL: f.url, Monitor: "http://" + place.Monitor, Issuer: f.issuer.url, Project: project,
-		Attacker: attacker, Victim: victim, Admin: admin,
+		Attacker: attacker, Victim: victim, Admin: admin, Observer: observer, Service: service,
 		Token: f.issuer.token, Signer: f.issuer.signer, Operator: operator, System: system, Static: static(t, keys),
 		Admissions: log.admissions, Open: open, Patience: patience,
 	}
@@ -212,10 +214,19 @@ func (f *fleet) startCallout(t *testing.T, url, keys string, encrypted bool) *ou
 	if encrypted {
 		curve = fmt.Sprintf("xkey_seed_file = %q", broker.KeyFile(keys, broker.Curve))
 	}
+	rules := filepath.Join(f.dir, "rules.toml")
+	var text strings.Builder
+	for _, template := range protocol.Templates() {
+		fmt.Fprintf(&text, "[[rule]]\nname = %q\nrole = %q\ntemplate = %q\naccount = %q\nid = \"sub\"\n", template, template.Role(), template, template.Account())
+	}
+	if err := os.WriteFile(rules, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	file := filepath.Join(f.dir, "callout.toml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, `
 issuer = %q
 project = %q
+rules_file = %q
 [nats]
 url = %q
 seed_file = %q
@@ -226,7 +237,7 @@ account_seed_file = %q
 address = %q
 [limits]
 source_failures = 1048576
-`, f.issuer.url, project, url, broker.KeyFile(keys, broker.Callout), broker.KeyFile(keys, broker.Issuer), curve, address), 0o600); err != nil {
+`, f.issuer.url, project, rules, url, broker.KeyFile(keys, broker.Callout), broker.KeyFile(keys, broker.Issuer), curve, address), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	log := new(output)

@@ -58,12 +58,22 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
+// roleNamed is what a user is in the project.
+func roleNamed(user string) protocol.Role {
+	switch user {
+	case admin:
+		return protocol.RoleAdmin
+	case observer:
+		return protocol.RoleObserver
+	case service:
+		return protocol.RoleService
+	}
+	return protocol.RoleDevice
+}
+
 // token is a fresh one of a user, with what it is in the project.
 func (i *issuer) token(_ context.Context, user string) (string, error) {
-	role := protocol.RoleDevice
-	if user == admin {
-		role = protocol.RoleAdmin
-	}
+	role := roleNamed(user)
 	now := time.Now()
 	return jwt.Signed(i.sign).Claims(map[string]any{
 		"iss": i.url, "sub": user, "aud": []string{project}, "client_id": user, "jti": "V2_" + rand.Text(),

@@ -95,7 +95,7 @@ func payloadOf(form, stream string) string {
 // apiRows are every form of JetStream's API against every stream, but for the
 // direct reads that are granted.
 func apiRows(t *Target, streams []string) (rows []Row) {
-	granted := map[Party]map[string]bool{Device: {}, Admin: {}}
+	granted := map[Party]map[string]bool{Device: {}, Admin: {}, Service: {}}
 	for bucket, may := range grants() {
 		if may.deviceReads {
 			granted[Device][bucket.DirectGet(t.Attacker)] = true
@@ -108,7 +108,8 @@ func apiRows(t *Target, streams []string) (rows []Row) {
 			granted[Admin][bucket.DirectGet(">")] = true
 		}
 	}
-	for _, who := range []Party{Device, Admin} {
+	granted[Observer] = granted[Admin]
+	for _, who := range insiders() {
 		seen := map[string]bool{}
 		add := func(stream, form, subject string) {
 			if seen[subject] || granted[who][subject] {
@@ -141,7 +142,7 @@ func apiRows(t *Target, streams []string) (rows []Row) {
 // storeRows are the forms in which key-value and object stores are written, but
 // for the writes that are granted.
 func storeRows(t *Target) (rows []Row) {
-	for _, who := range []Party{Device, Admin} {
+	for _, who := range insiders() {
 		granted := map[string]bool{}
 		if who == Device {
 			for _, subject := range writable(t.Attacker) {

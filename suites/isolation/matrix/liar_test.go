@@ -113,11 +113,7 @@ func (l *liar) answer(request, truth []byte) ([]byte, error) {
 		if user, err = jwt.DecodeUserClaims(answer.Jwt); err != nil {
 			return nil, fmt.Errorf("read the callout's grant: %w", err)
 		}
-		role := protocol.RoleDevice
-		if user.Name == admin {
-			role = protocol.RoleAdmin
-		}
-		told.grants(role, user)
+		told.grants(roleNamed(user.Name), user)
 	case told.overlooks != "" && strings.HasPrefix(answer.Error, told.overlooks+":"):
 		asked, err := jwt.DecodeAuthorizationRequestClaims(string(request))
 		if err != nil {

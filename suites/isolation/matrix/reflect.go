@@ -22,7 +22,11 @@ type answer struct {
 
 // answers are those that a party can get.
 func answers(who Party, t *Target) (all []answer) {
-	if who == Admin {
+	switch who {
+	case Service:
+		// It may ask for nothing but its own attention.
+		return []answer{{name: "what it says to itself", subject: protocol.ServiceInboxPrefix(t.Service) + "." + guessed}}
+	case Admin, Observer:
 		// Their content is what devices wrote.
 		for _, b := range protocol.Buckets() {
 			if grants()[b].adminReads {
@@ -79,7 +83,7 @@ func isReserved(reply string) bool {
 
 // reflectionRows have every answer put onto every target.
 func reflectionRows(t *Target, streams []string) (rows []Row) {
-	for _, who := range []Party{Device, Admin} {
+	for _, who := range insiders() {
 		for _, a := range answers(who, t) {
 			seen := map[string]bool{}
 			for _, target := range reflectionTargets(t, streams) {
@@ -89,7 +93,12 @@ func reflectionRows(t *Target, streams []string) (rows []Row) {
 				seen[target] = true
 				rows = append(rows, Row{
 					Kind: Reflections, Who: who, Whom: Fleet, What: a.name + " onto " + target, Want: Recognised, Subject: target,
-					run: func(ctx context.Context, s *scene) error { return s.reflect(ctx, s.as(who), a, target) },
+					run: func(ctx context.Context, s *scene) error {
+						if who == Service {
+							return s.echo(ctx, a, target)
+						}
+						return s.reflect(ctx, s.as(who), a, target)
+					},
 				})
 			}
 		}
@@ -113,6 +122,23 @@ func (s *scene) reflect(ctx context.Context, c *wire.Client, a answer, target st
 	return s.judged(ctx, c)
 }
 
+// echo has the service send itself a message that asks for an answer at the target.
+func (s *scene) echo(ctx context.Context, a answer, target string) error {
+	c := s.as(Service)
+	heard, err := c.Conn().SubscribeSync(a.subject)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	defer heard.Unsubscribe() //nolint:errcheck // the connection stays in any case
+	if err := c.Conn().PublishRequest(a.subject, target, nil); err != nil {
+		return fmt.Errorf("ask with reply %s: %w", target, err)
+	}
+	if _, err := heard.NextMsgWithContext(ctx); err != nil {
+		return fmt.Errorf("%w: the service does not hear itself: %w", ErrBroken, err)
+	}
+	return s.judged(ctx, c)
+}
+
 // replyRows are reply subjects that the broker refuses, because it would take what
 // comes there for its own.
 func replyRows(t *Target, streams []string) (rows []Row) {
@@ -120,8 +146,11 @@ func replyRows(t *Target, streams []string) (rows []Row) {
 	for _, stream := range streams {
 		replies = append(replies, "$JS.ACK."+stream+".theirs.1.1.1.1.0", "$JS.ACK._.hash."+stream+".theirs.1.1.1.1.0")
 	}
-	for _, who := range []Party{Device, Admin} {
+	for _, who := range insiders() {
 		subject := protocol.BucketDesired.DirectGet(t.Attacker)
+		if who == Service {
+			subject = protocol.ServiceInboxPrefix(t.Service) + "." + guessed
+		}
 		for _, reply := range replies {
 			rows = append(rows, Row{
 				Kind: Replies, Who: who, Whom: Fleet, What: "an answer to " + reply, Want: Violation, Subject: reply,

@@ -14,6 +14,10 @@ const (
 	Device Party = "device"
 	// Admin is an admin with a good token.
 	Admin Party = "admin"
+	// Observer and Service are programs that a rules file admits to watch the fleet:
+	// beside the devices, and beside JetStream.
+	Observer Party = "observer"
+	Service  Party = "service"
 	// Anonymous is whoever reaches the broker's port, without a token or with one
 	// that must not be good.
 	Anonymous Party = "anonymous"
@@ -21,6 +25,9 @@ const (
 	// broker itself. It is only attacked.
 	Fleet Party = "fleet"
 )
+
+// insiders are all who have a good token.
+func insiders() []Party { return []Party{Device, Admin, Observer, Service} }
 
 // Kind is a family of attacks.
 type Kind string
@@ -111,6 +118,8 @@ const (
 	SigningKey Need = "the issuer's signing key"
 	// OpenListeners are listeners for leaf nodes, websockets and MQTT.
 	OpenListeners Need = "listeners for leaf nodes, websocket and MQTT"
+	// Bystanders are an observer and a service.
+	Bystanders Need = "an observer and a service"
 	// ClosedListeners is a broker as it is delivered.
 	ClosedListeners Need = "a broker without other listeners"
 )
@@ -122,6 +131,8 @@ func (n Need) met(t *Target) bool {
 		return t.Signer != nil
 	case OpenListeners:
 		return t.Open != nil
+	case Bystanders:
+		return t.Observer != "" && t.Service != ""
 	case ClosedListeners:
 		return t.Open == nil
 	}

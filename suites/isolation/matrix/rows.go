@@ -32,6 +32,11 @@ func Rows(ctx context.Context, t *Target) ([]Row, error) {
 		wireRows(t),
 		listenerRows(),
 	)
+	for i := range rows {
+		if rows[i].Who == Observer || rows[i].Who == Service {
+			rows[i].Needs = Bystanders
+		}
+	}
 	seen := map[string]bool{}
 	for _, row := range rows {
 		if seen[row.String()] {

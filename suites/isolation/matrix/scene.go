@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,9 +23,11 @@ type scene struct {
 	*Target
 	// attacker and admin attack; victim listens to all that is the victim's.
 	attacker, admin, victim *wire.Client
-	heard                   chan *nats.Msg
-	witness                 *witness
-	before                  evidence
+	// observer and service are nil where there are none.
+	observer, service *wire.Client
+	heard             chan *nats.Msg
+	witness           *witness
+	before            evidence
 	// own is what the keys hold that the attacker may write.
 	own map[string][]byte
 	// able is the attacker that has just shown that it can do what it may.
@@ -63,6 +66,14 @@ func (s *scene) connect(ctx context.Context) error {
 	if err := s.dial(ctx, &s.admin, s.Admin, protocol.AdminInboxPrefix(s.Admin)); err != nil {
 		return err
 	}
+	if Bystanders.met(s.Target) {
+		if err := s.dial(ctx, &s.observer, s.Observer, protocol.ObserverInboxPrefix(s.Observer)); err != nil {
+			return err
+		}
+		if err := s.dial(ctx, &s.service, s.Service, protocol.ServiceInboxPrefix(s.Service)); err != nil {
+			return err
+		}
+	}
 	if s.victim != nil && s.victim.Conn().IsConnected() {
 		return nil
 	}
@@ -92,7 +103,7 @@ func (s *scene) dial(ctx context.Context, client **wire.Client, user, inbox stri
 }
 
 func (s *scene) close() {
-	for _, c := range []*wire.Client{s.attacker, s.admin, s.victim} {
+	for _, c := range []*wire.Client{s.attacker, s.admin, s.observer, s.service, s.victim} {
 		if c != nil {
 			c.Close()
 		}
@@ -102,7 +113,7 @@ func (s *scene) close() {
 // renew drops the attackers' connections, so that what an attack that went through
 // left behind is not there at the next.
 func (s *scene) renew() {
-	for _, c := range []*wire.Client{s.attacker, s.admin} {
+	for _, c := range []*wire.Client{s.attacker, s.admin, s.observer, s.service} {
 		if c != nil {
 			c.Close()
 		}
@@ -111,8 +122,13 @@ func (s *scene) renew() {
 
 // as is the connection of an attacker. Who is anonymous has none.
 func (s *scene) as(who Party) *wire.Client {
-	if who == Admin {
+	switch who {
+	case Admin:
 		return s.admin
+	case Observer:
+		return s.observer
+	case Service:
+		return s.service
 	}
 	return s.attacker
 }
@@ -123,12 +139,17 @@ var ErrBroken = errors.New("the attack shows nothing")
 // control has the attacker do what it may: a read of a document, which takes the
 // connection, the callout's permissions, the import and the stream.
 func (s *scene) control(ctx context.Context, who Party) error {
-	reads := s.Attacker
-	if who == Admin {
-		reads = s.Victim
-	}
 	c := s.as(who)
-	if _, err := c.Read(ctx, protocol.BucketDesired, reads); err != nil {
+	var err error
+	switch who {
+	case Admin, Observer:
+		_, err = c.Read(ctx, protocol.BucketDesired, s.Victim)
+	case Service:
+		err = s.hearsHeartbeats(ctx, c)
+	default:
+		_, err = c.Read(ctx, protocol.BucketDesired, s.Attacker)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: the %s cannot do what it may: %w", ErrBroken, who, err)
 	}
 	refused, err := c.Judged(ctx)
@@ -140,6 +161,26 @@ func (s *scene) control(ctx context.Context, who Party) error {
 	}
 	if len(refused) > 0 {
 		return fmt.Errorf("%w: the broker refused more than was tried: %v", ErrBroken, refused)
+	}
+	return nil
+}
+
+// hearsHeartbeats has the attacker say that it is alive, where the client must hear
+// it.
+func (s *scene) hearsHeartbeats(ctx context.Context, c *wire.Client) error {
+	beats, err := c.Conn().SubscribeSync(protocol.HeartbeatSubject(s.Attacker))
+	if err != nil {
+		return fmt.Errorf("listen to heartbeats: %w", err)
+	}
+	defer beats.Unsubscribe() //nolint:errcheck // the connection stays in any case
+	if err := c.Settle(ctx); err != nil {
+		return err //nolint:wrapcheck // says what
+	}
+	if err := s.attacker.Conn().Publish(protocol.HeartbeatSubject(s.Attacker), nil); err != nil {
+		return fmt.Errorf("send a heartbeat: %w", err)
+	}
+	if _, err := beats.NextMsgWithContext(ctx); err != nil {
+		return fmt.Errorf("hear a heartbeat: %w", err)
 	}
 	return nil
 }
@@ -202,7 +243,7 @@ func (s *scene) unchanged(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	err = s.before.differs(now)
+	err = s.before.differs(now, s.Lives)
 	s.before = now
 	return err
 }
@@ -223,7 +264,8 @@ func (s *scene) pace(ctx context.Context) error {
 // for the victim is true, and tells it nothing that it could not read itself.
 func (s *scene) counts(msg *nats.Msg) bool {
 	key := protocol.BucketDesired.Subject(s.Victim)
-	if strings.HasPrefix(s.before.keys[key], msg.Header.Get("Nats-Sequence")+" ") && strings.HasSuffix(s.before.keys[key], " "+string(msg.Data)) && len(msg.Data) > 0 {
+	stored := s.before.keys[key]
+	if len(msg.Data) > 0 && string(msg.Data) == stored.data && msg.Header.Get("Nats-Sequence") == strconv.FormatUint(stored.sequence, 10) {
 		return false
 	}
 	switch {

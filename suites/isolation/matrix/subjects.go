@@ -25,7 +25,7 @@ func systemSubjects() []string {
 
 // subscriptionRows are about what must not be heard.
 func subscriptionRows(t *Target, streams []string) (rows []Row) {
-	for _, who := range []Party{Device, Admin} {
+	for _, who := range insiders() {
 		add := func(whom Party, what string, subjects ...string) {
 			for _, subject := range subjects {
 				rows = append(rows, subscribes(who, whom, what, subject))
@@ -41,8 +41,23 @@ func subscriptionRows(t *Target, streams []string) (rows []Row) {
 				"$JS.EVENT.ADVISORY.STREAM.UPDATED."+stream, "$JS.EVENT.ADVISORY.CONSUMER.CREATED."+stream+".*")
 		}
 		for _, b := range protocol.Buckets() {
-			add(Fleet, "listen to the bucket's", b.Subjects(), "$KV."+string(b)+".>", b.DirectGets())
-			add(Device, "listen to the victim's", b.Subject(t.Victim), b.DirectGet(t.Victim))
+			add(Fleet, "listen to the bucket's", b.DirectGets())
+			add(Device, "listen to the victim's", b.DirectGet(t.Victim))
+			// A service hears what devices say of themselves, and nothing else.
+			if who != Service || !grants()[b].deviceWrites {
+				add(Fleet, "listen to the bucket's", b.Subjects(), "$KV."+string(b)+".>")
+				add(Device, "listen to the victim's", b.Subject(t.Victim))
+			}
+		}
+		add(Fleet, "listen to a bystander's answers by", "_INBOX_OBSERVER.>", "_INBOX_SERVICE.>", protocol.ObserverInboxPrefix("another")+".>",
+			protocol.ServiceInboxPrefix("another")+".>")
+		if who == Observer || who == Service {
+			add(Device, "listen to the victim's", protocol.CommandSubject(t.Victim, "*"), protocol.CommandSubject(t.Victim, protocol.VerbPing),
+				"device."+string(t.Victim)+".>", protocol.AllCommands, protocol.AllDevices, "device.*.*", "device.*.>", "*.*.desired")
+			if who == Service {
+				add(Device, "listen to the victim's", protocol.DoorbellSubject(t.Victim), protocol.AllDoorbells)
+			}
+			add(Admin, "listen to the admin's answers by", protocol.AdminInboxPrefix(t.Admin)+".>")
 		}
 		add(Device, "listen to the victim's answers by", protocol.InboxPrefix(t.Victim)+".>", protocol.InboxPrefix(t.Victim)+".*",
 			protocol.InboxPrefix(t.Victim)+"."+guessed)
@@ -76,13 +91,17 @@ func publicationRows(t *Target) (rows []Row) {
 			rows = append(rows, publishes(Publications, who, whom, subject, "{}"))
 		}
 	}
-	for _, who := range []Party{Device, Admin} {
+	for _, who := range insiders() {
 		add(who, Device, protocol.DoorbellSubject(t.Victim), protocol.HeartbeatSubject(t.Victim),
 			protocol.InboxPrefix(t.Victim)+"."+guessed, protocol.InboxPrefix(t.Victim), "device."+string(t.Victim), "device."+string(t.Victim)+".info",
 			"device."+string(t.Victim)+".status", "device."+string(t.Victim)+".command", "device."+string(t.Victim)+".desired.x",
 			"device."+string(t.Victim)+".heartbeat.x", protocol.AllDoorbells, protocol.AllHeartbeats, protocol.AllDevices,
 			strings.ToUpper(protocol.HeartbeatSubject(t.Victim)))
 		add(who, Fleet, systemPublications()...)
+		if who == Observer || who == Service {
+			add(who, Device, protocol.CommandSubject(t.Victim, protocol.VerbPing), protocol.CommandSubject(t.Victim, protocol.VerbReconcile), protocol.AllCommands)
+			add(who, Admin, protocol.AdminInboxPrefix(t.Admin)+"."+guessed)
+		}
 		add(who, Fleet, "_R_.x", "_GR_.x.y", "$GR.x", "$NRG.V.x", "$JSC.x", "$LDS.x", "$MQTT.msgs.x", "$SRV.PING", "$SRV.INFO.callout", "_INBOX."+guessed, "anything", ">", "*")
 	}
 	add(Device, Device, protocol.CommandSubject(t.Victim, protocol.VerbPing), protocol.CommandSubject(t.Victim, protocol.VerbReconcile),

@@ -21,10 +21,14 @@ type Target struct {
 	// Attacker and Victim are devices, Admin is the name of an admin.
 	Attacker, Victim protocol.DeviceID
 	Admin            string
+	// Observer and Service are their names; empty where rules admit none.
+	Observer, Service string
 	// Token gets a fresh access token of one of these.
 	Token func(ctx context.Context, user string) (string, error)
 	// Signer is the issuer's signing key; nil if it cannot be had.
 	Signer *Signer
+	// Lives says that agents run on the devices, and write of themselves at any time.
+	Lives bool
 	// Operator is connected to account STATE, System to the system account: the
 	// witnesses. Static are the public keys of the users that the broker knows
 	// without the callout.

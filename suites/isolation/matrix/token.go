@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seatrial/seatrial/protocol"
@@ -157,7 +159,8 @@ func (s *scene) refusesToken(ctx context.Context, token, reason string) error {
 		c.Close()
 		return errors.New("the broker admits it")
 	case reason == tooLong:
-		if !strings.Contains(err.Error(), tooLong) {
+		// The broker may have hung up before the line's end.
+		if !strings.Contains(err.Error(), tooLong) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("it is refused, but not for its length: %w", err)
 		}
 		return nil
