@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/enrol"
 	"github.com/seatrial/seatrial/agent/facts"
+	"github.com/seatrial/seatrial/agent/prune"
 	"github.com/seatrial/seatrial/agent/reconcile"
 	"github.com/seatrial/seatrial/agent/report"
 	"github.com/seatrial/seatrial/agent/wipe"
@@ -40,6 +42,7 @@ type agent struct {
 	commands   *command.Server
 	status     *report.Document
 	info       *report.Document
+	pruner     *prune.Pruner
 	heart      *report.Heart
 	pressures  facts.Pressures
 	clock      *facts.Clock
@@ -104,9 +107,12 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 		log.Warn("a command was under way when the agent ended", "verb", entry.Verb, "workload", entry.Workload, "who", entry.Who, "time", entry.Time)
 	}
 	a.audit, a.commands = record, command.NewServer(c.Device, a, a.link, record, log)
+	a.pruner = prune.New(prune.Settings{
+		StateDir: c.StateDir, After: c.Images.PruneAfter, Needs: a.needs, Short: a.diskIsShort,
+	}, a.podman, log)
 	a.reconciler = reconcile.New(reconcile.Settings{
 		Device: c.Device, Network: c.Podman.Network, Compare: c.Interval.Compare, StateDir: c.StateDir,
-		Changed: func() { a.status.Changed() },
+		Pull: a.pruner.Pull, Changed: func() { a.status.Changed() },
 	}, a.podman, log)
 	a.follower = desired.NewFollower(c.Device, a.link, desired.NewStore(c.StateDir, c.Device), a.reconciler, c.Interval.Resync, log)
 	a.status = report.NewDocument(protocol.BucketStatus.Subject(c.Device), a.renderStatus, a.link, log)
@@ -121,6 +127,7 @@ func (a *agent) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	parts := []func(context.Context){
 		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchDevice, a.serveMetrics, a.supervise,
+		a.pruner.Run,
 	}
 	if a.keeper != nil {
 		parts = append(parts, a.keeper.Run)
@@ -144,6 +151,19 @@ func (a *agent) connected() {
 	a.follower.Ring()
 	a.info.Rewrite()
 	a.status.Rewrite()
+}
+
+// needs are the images that must stay.
+func (a *agent) needs() prune.Needs {
+	known, references, ids := a.reconciler.Needs()
+	return prune.Needs{Known: known, References: references, IDs: ids}
+}
+
+// diskIsShort reports whether the disk is nearly full.
+func (a *agent) diskIsShort() bool {
+	return slices.ContainsFunc(a.pressures.List(), func(p protocol.Pressure) bool {
+		return p.Type == protocol.DiskPressure && p.Active
+	})
 }
 
 func (a *agent) renderStatus(context.Context) ([]byte, error) {

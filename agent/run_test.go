@@ -124,7 +124,7 @@ func TestReplacesOnlyWhatDiffersAndNamesIt(t *testing.T) {
 		t.Error("a container that does not differ was replaced")
 	}
 	replaced := of(status, "web").Replaced
-	want := []protocol.Difference{{Field: "env.LEVEL", Desired: "2", Live: "1"}}
+	want := []protocol.Difference{{Field: "env.LEVEL", Desired: "(another value)", Live: "(a value)"}}
 	if replaced == nil || !slices.Equal(replaced.Drift, want) {
 		t.Fatalf("replaced is %+v, want drift %v", replaced, want)
 	}
@@ -134,9 +134,13 @@ func TestReplacesOnlyWhatDiffersAndNamesIt(t *testing.T) {
 	if !strings.Contains(f.log.String(), "drift=[env.LEVEL]") {
 		t.Error("the log does not name the drift")
 	}
-	if got, want := f.names(), []string{"other", "web"}; !slices.Equal(got, want) {
-		t.Errorf("containers %v, want %v", got, want)
-	}
+	// The old one is kept until the new one has shown that it works.
+	f.eventually("the old container goes", func() error {
+		if got, want := f.names(), []string{"other", "web"}; !slices.Equal(got, want) {
+			return fmt.Errorf("containers %v, want %v", got, want)
+		}
+		return nil
+	})
 	f.stopAgent()
 	f.startAgent()
 	f.command(protocol.VerbPing)

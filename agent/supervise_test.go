@@ -22,7 +22,7 @@ type stuck struct{ reconcile.Engine }
 
 func (stuck) List(context.Context) ([]engine.Summary, error) { return nil, nil }
 
-func (stuck) Events(ctx context.Context, _ func(string)) error {
+func (stuck) Events(ctx context.Context, _ func(engine.Event)) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

@@ -168,6 +168,17 @@ func TestTheBrokerLosesEverything(t *testing.T) {
 	// former life is none.
 	s.counts(d, v1alpha1.Aggregate{Matched: 2, Pending: 2})
 	s.must(s.devices.Status(t.Context(), operatortest.Running("device-1", revision+1000, state)))
+	// The device that follows it would refuse what has a lower one.
+	s.eventually("the document says what it takes the place of", func(ctx context.Context) error {
+		state, at, err := s.devices.Desired(ctx, "device-1")
+		if err != nil {
+			return err
+		}
+		if state == nil || state.RollbackFrom != revision+1000 || len(state.Containers) != 1 {
+			return fmt.Errorf("at revision %d it is %+v", at, state)
+		}
+		return nil
+	})
 	s.answer("device-2", nil)
 	s.counts(d, v1alpha1.Aggregate{Matched: 2, Pending: 1, Succeeded: 1})
 	s.answer("device-1", nil)

@@ -16,6 +16,11 @@ type DesiredState struct {
 	Version    int         `json:"version"`
 	Device     DeviceID    `json:"device"`
 	Containers []Container `json:"containers"`
+	// RollbackFrom marks the document as a rollback: a device that has applied a
+	// revision up to this one takes it although its own revision is lower. Without
+	// it a lower revision is refused, as that of a broker that lost its memory or
+	// was brought back from an old copy.
+	RollbackFrom uint64 `json:"rollbackFrom,omitempty"`
 }
 
 // DeploymentRef names the Deployment resource that a container comes from.
@@ -41,6 +46,9 @@ type Container struct {
 	Ports         []Port        `json:"ports,omitempty"`
 	Volumes       []Volume      `json:"volumes,omitempty"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
+	// HealthCheck is nil if that the container runs is all that is asked. It is
+	// the agent's to carry out, so a change of it leaves the container alone.
+	HealthCheck *HealthCheck `json:"healthCheck,omitempty"`
 }
 
 // EnvVar is one environment variable.
@@ -154,6 +162,9 @@ func (c *Container) Validate() error {
 		return err
 	}
 	if err := checkVolumes(c.Volumes); err != nil {
+		return err
+	}
+	if err := c.HealthCheck.Validate(); err != nil {
 		return err
 	}
 	switch c.RestartPolicy {

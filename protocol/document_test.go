@@ -112,9 +112,30 @@ func drawDesiredState(t *rapid.T) document {
 			}
 			c.Volumes = append(c.Volumes, v)
 		}
+		if rapid.Bool().Draw(t, "checked") {
+			c.HealthCheck = drawHealthCheck(t)
+		}
 		d.Containers = append(d.Containers, c)
 	}
+	d.RollbackFrom = rapid.Uint64().Draw(t, "rollback from")
 	return d
+}
+
+func drawHealthCheck(t *rapid.T) *protocol.HealthCheck {
+	seconds := rapid.Int32Range(1, protocol.MaxHealthSeconds)
+	h := &protocol.HealthCheck{
+		IntervalSeconds: seconds.Draw(t, "interval"), TimeoutSeconds: seconds.Draw(t, "timeout"),
+		Retries: rapid.Int32Range(1, protocol.MaxHealthRetries).Draw(t, "retries"), StartPeriodSeconds: seconds.Draw(t, "start period"),
+	}
+	switch port := rapid.Uint16Min(1).Draw(t, "port"); rapid.IntRange(0, 2).Draw(t, "kind") {
+	case 0:
+		h.Command = append([]string{"/check"}, list(t, "words", func(t *rapid.T) string { return texts().Draw(t, "word") })...)
+	case 1:
+		h.HTTP = &protocol.HTTPCheck{Port: port, Path: "/" + names().Draw(t, "page")}
+	default:
+		h.TCP = &protocol.TCPCheck{Port: port}
+	}
+	return h
 }
 
 func drawDeviceInfo(t *rapid.T) document {
@@ -145,7 +166,8 @@ func drawStatus(t *rapid.T) *protocol.DeviceStatus {
 			c := protocol.ContainerStatus{
 				Name: names().Draw(t, "name"), Deployment: drawRef(t), Reason: texts().Draw(t, "reason"), Message: texts().Draw(t, "message"),
 				Phase: rapid.SampledFrom([]protocol.ContainerPhase{protocol.ContainerPending, protocol.ContainerRunning,
-					protocol.ContainerCompleted, protocol.ContainerFailed}).Draw(t, "phase"),
+					protocol.ContainerCompleted, protocol.ContainerFailed, protocol.ContainerRolledBack}).Draw(t, "phase"),
+				ImageDigest: texts().Draw(t, "digest"), Restarts: rapid.Int32().Draw(t, "restarts"),
 				ContainerID: texts().Draw(t, "id"), ImageID: texts().Draw(t, "image"), ExitCode: rapid.Int32().Draw(t, "exit code"),
 			}
 			if rapid.Bool().Draw(t, "replaced") {
@@ -153,8 +175,16 @@ func drawStatus(t *rapid.T) *protocol.DeviceStatus {
 					return protocol.Difference{Field: names().Draw(t, "field"), Desired: texts().Draw(t, "desired"), Live: texts().Draw(t, "live")}
 				})}
 			}
+			if rapid.Bool().Draw(t, "ended") {
+				c.LastExit = &protocol.Exit{Code: rapid.Int32().Draw(t, "last code"), Time: times(t, "end")}
+			}
+			if rapid.Bool().Draw(t, "rolled back") {
+				c.Rollback = &protocol.Rollback{Time: times(t, "back"), Reason: texts().Draw(t, "why"), Message: texts().Draw(t, "what"),
+					ImageID: texts().Draw(t, "bad image"), ImageDigest: texts().Draw(t, "bad digest"), Log: texts().Draw(t, "log")}
+			}
 			return c
 		}),
+		Applied: rapid.Uint64().Draw(t, "applied"),
 	}
 }
 

@@ -29,6 +29,13 @@ func TestDesiredStateRefuses(t *testing.T) {
 	volume := protocol.Volume{Name: "v", MountPath: "/v"}
 	invalid, badID := protocol.ErrInvalidDocument, protocol.ErrInvalidID
 	type c = protocol.Container
+	checked := func(change func(*protocol.HealthCheck)) func(*c) {
+		return func(c *c) {
+			c.HealthCheck = &protocol.HealthCheck{IntervalSeconds: 1, TimeoutSeconds: 1, Retries: 1}
+			change(c.HealthCheck)
+		}
+	}
+	type check = protocol.HealthCheck
 	for name, row := range map[string]struct {
 		change func(*c)
 		want   error
@@ -76,6 +83,21 @@ func TestDesiredStateRefuses(t *testing.T) {
 		"mount path with a NUL":      {func(c *c) { v := volume; v.MountPath = "/v\x00"; c.Volumes = []protocol.Volume{v} }, invalid, "mountPath"},
 		"mount twice":                {func(c *c) { c.Volumes = []protocol.Volume{volume, volume} }, invalid, "volumes"},
 		"many volumes":               {func(c *c) { c.Volumes = make([]protocol.Volume, protocol.MaxListLength+1) }, invalid, "volumes"},
+		"checked by a command":       {checked(func(h *check) { h.Command = []string{"/check", ""} }), nil, ""},
+		"checked by a page":          {checked(func(h *check) { h.HTTP = &protocol.HTTPCheck{Port: 80, Path: "/a?b=c"} }), nil, ""},
+		"checked by nothing":         {checked(func(*check) {}), invalid, "exactly one"},
+		"checked by two":             {checked(func(h *check) { h.Command, h.TCP = []string{"/check"}, &protocol.TCPCheck{Port: 80} }), invalid, "exactly one"},
+		"checked by no program":      {checked(func(h *check) { h.Command = []string{""} }), invalid, "command"},
+		"checked by a long command":  {checked(func(h *check) { h.Command = many }), invalid, "command"},
+		"checked by no port":         {checked(func(h *check) { h.TCP = &protocol.TCPCheck{} }), invalid, "port"},
+		"checked by another host":    {checked(func(h *check) { h.HTTP = &protocol.HTTPCheck{Port: 80, Path: "//example.org/"} }), invalid, "path"},
+		"checked by a relative page": {checked(func(h *check) { h.HTTP = &protocol.HTTPCheck{Port: 80, Path: "a"} }), invalid, "path"},
+		"checked by a split request": {checked(func(h *check) { h.HTTP = &protocol.HTTPCheck{Port: 80, Path: "/a\r\nb"} }), invalid, "path"},
+		"checked by a long page":     {checked(func(h *check) { h.HTTP = &protocol.HTTPCheck{Port: 80, Path: "/" + long} }), invalid, "path"},
+		"checked all the time":       {checked(func(h *check) { h.TCP, h.IntervalSeconds = &protocol.TCPCheck{Port: 80}, 0 }), invalid, "intervalSeconds"},
+		"checked without patience":   {checked(func(h *check) { h.TCP, h.TimeoutSeconds = &protocol.TCPCheck{Port: 80}, 0 }), invalid, "timeoutSeconds"},
+		"checked without failing":    {checked(func(h *check) { h.TCP, h.Retries = &protocol.TCPCheck{Port: 80}, 0 }), invalid, "retries"},
+		"checked before its time":    {checked(func(h *check) { h.TCP, h.StartPeriodSeconds = &protocol.TCPCheck{Port: 80}, -1 }), invalid, "startPeriodSeconds"},
 	} {
 		t.Run(name, func(t *testing.T) { refuses(t, container(row.change).Validate(), row.want, row.says) })
 	}

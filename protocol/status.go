@@ -17,7 +17,10 @@ type DeviceStatus struct {
 	// Error says why the device could not take the desired state of that
 	// revision at all (a document it refuses, say). The device then runs what it
 	// ran before.
-	Error      string            `json:"error,omitempty"`
+	Error string `json:"error,omitempty"`
+	// Applied is the revision that the device follows where that is not Revision,
+	// because that one is refused.
+	Applied    uint64            `json:"applied,omitempty"`
 	Containers []ContainerStatus `json:"containers,omitempty"`
 }
 
@@ -34,6 +37,10 @@ const (
 	ContainerCompleted ContainerPhase = "Completed"
 	// ContainerFailed could not be brought to run, or ended and stays so.
 	ContainerFailed ContainerPhase = "Failed"
+	// ContainerRolledBack did not work as it is desired, so that the last one that
+	// did runs again in its place. The desired one is not tried again until it
+	// changes or somebody asks for it.
+	ContainerRolledBack ContainerPhase = "RolledBack"
 )
 
 // Done reports whether the phase is what the desired state asks for.
@@ -51,10 +58,41 @@ type ContainerStatus struct {
 	// as long as nothing that was asked for changes.
 	ContainerID string `json:"containerID,omitempty"`
 	ImageID     string `json:"imageID,omitempty"`
+	// ImageDigest is that of the image's manifest, such as "sha256:1f…": it stays
+	// true when the tag moves.
+	ImageDigest string `json:"imageDigest,omitempty"`
 	ExitCode    int32  `json:"exitCode,omitempty"`
+	// Restarts is how often the live container was started again. Above 10 it is
+	// rounded down to its first digit, so that one that ends again and again does
+	// not change its status each time.
+	Restarts int32 `json:"restarts,omitempty"`
+	// LastExit is how the container ended before it was started again; nil if it
+	// never did.
+	LastExit *Exit `json:"lastExit,omitempty"`
 	// Replaced says what differed when the live container last took the place of
 	// another; nil if it never did.
 	Replaced *Replacement `json:"replaced,omitempty"`
+	// Rollback says why the desired container was taken back; nil if it was not.
+	Rollback *Rollback `json:"rollback,omitempty"`
+}
+
+// Exit is one end of a container.
+type Exit struct {
+	Code int32     `json:"code"`
+	Time time.Time `json:"time"`
+}
+
+// Rollback is the record of a container that did not work and was taken back.
+type Rollback struct {
+	Time time.Time `json:"time"`
+	// Reason is one CamelCase word for programs, Message a sentence for people.
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+	// ImageID and ImageDigest are those of the image that did not work.
+	ImageID     string `json:"imageID,omitempty"`
+	ImageDigest string `json:"imageDigest,omitempty"`
+	// Log is the end of what the container said. No value of its variables is in it.
+	Log string `json:"log,omitempty"`
 }
 
 // Replacement is the record of one container that took another's place.
@@ -114,13 +152,14 @@ func (c *ContainerStatus) validate() error {
 		return fmt.Errorf("name: %w", err)
 	}
 	switch c.Phase {
-	case ContainerPending, ContainerRunning, ContainerCompleted, ContainerFailed:
+	case ContainerPending, ContainerRunning, ContainerCompleted, ContainerFailed, ContainerRolledBack:
 	default:
 		return invalid("phase", "%s is not known", quote(string(c.Phase)))
 	}
 	for _, text := range []struct{ field, value string }{
 		{"deployment", c.Deployment.Namespace}, {"deployment", c.Deployment.Name}, {"deployment", c.Deployment.UID},
 		{"reason", c.Reason}, {"message", c.Message}, {"containerID", c.ContainerID}, {"imageID", c.ImageID},
+		{"imageDigest", c.ImageDigest},
 	} {
 		if err := checkText(text.field, text.value); err != nil {
 			return err
@@ -128,6 +167,16 @@ func (c *ContainerStatus) validate() error {
 	}
 	if c.Replaced != nil && len(c.Replaced.Drift) > MaxListLength {
 		return invalid("replaced.drift", "has %d entries, at most %d are allowed", len(c.Replaced.Drift), MaxListLength)
+	}
+	if r := c.Rollback; r != nil {
+		for _, text := range []struct{ field, value string }{
+			{"rollback.reason", r.Reason}, {"rollback.message", r.Message}, {"rollback.log", r.Log},
+			{"rollback.imageID", r.ImageID}, {"rollback.imageDigest", r.ImageDigest},
+		} {
+			if err := checkText(text.field, text.value); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

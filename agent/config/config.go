@@ -28,6 +28,7 @@ type Config struct {
 	Broker   Broker
 	Podman   Podman
 	Interval Intervals
+	Images   Images
 }
 
 // Identity is who the device is to the issuer.
@@ -73,6 +74,13 @@ type Podman struct {
 	Network drift.Network
 }
 
+// Images are how images are kept.
+type Images struct {
+	// PruneAfter is how long an image is kept that the agent pulled and that nothing
+	// needs. It goes at once when the disk is short.
+	PruneAfter time.Duration
+}
+
 // Intervals are how often things are done that no event asks for.
 type Intervals struct {
 	// Heartbeat is how often the device says that it is alive.
@@ -91,6 +99,8 @@ const (
 	DefaultCompare   = time.Minute
 	// DefaultRotate is a third of the 90 days for which a key is made.
 	DefaultRotate = 30 * 24 * time.Hour
+	// DefaultPruneAfter leaves a day to find out that an update was a mistake.
+	DefaultPruneAfter = 24 * time.Hour
 )
 
 // maxFile is far more than a configuration file has, in bytes.
@@ -134,7 +144,7 @@ func parse(file string, data []byte) (*Config, error) {
 func (r *reader) config(raw map[string]any) *Config {
 	top := &table{reader: r, rest: raw}
 	labels, identity, broker := top.table("labels"), top.table("identity"), top.table("broker")
-	podman, intervals := top.table("podman"), top.table("intervals")
+	podman, intervals, images := top.table("podman"), top.table("intervals"), top.table("images")
 	_, enrols := raw["enrolment"]
 	enrolment := top.table("enrolment")
 	c := &Config{
@@ -154,6 +164,7 @@ func (r *reader) config(raw map[string]any) *Config {
 			Resync:    intervals.duration("resync", DefaultResync, 100*time.Millisecond, 24*time.Hour),
 			Compare:   intervals.duration("compare", DefaultCompare, 100*time.Millisecond, 24*time.Hour),
 		},
+		Images: Images{PruneAfter: images.duration("prune_after", DefaultPruneAfter, time.Minute, 365*24*time.Hour)},
 	}
 	device := top.text("device")
 	c.Identity.KeyFile = identity.text("key_file")
@@ -163,7 +174,7 @@ func (r *reader) config(raw map[string]any) *Config {
 			Rotate: enrolment.duration("rotate", DefaultRotate, 0, 10*365*24*time.Hour),
 		}
 	}
-	for _, t := range []*table{labels, identity, broker, podman, intervals, enrolment, top} {
+	for _, t := range []*table{labels, identity, broker, podman, intervals, images, enrolment, top} {
 		t.end()
 	}
 	r.checkDevice(c, device)

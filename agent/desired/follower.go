@@ -3,6 +3,7 @@ package desired
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -144,14 +145,28 @@ func (f *Follower) Read(ctx context.Context) error {
 	case err != nil:
 		return err
 	default:
-		f.accept(ctx, state)
+		if rejection := f.outdated(state); rejection != nil {
+			f.reject(ctx, rejection)
+		} else {
+			f.accept(ctx, state)
+		}
 	}
 	return nil
 }
 
+// outdated returns why a state is refused whose revision is lower than that of the
+// one that is followed; nil if it is not, or is marked as a rollback.
+func (f *Follower) outdated(state *State) *Rejection {
+	applied := f.Revision()
+	if state.Revision >= applied || state.Document.RollbackFrom >= applied {
+		return nil
+	}
+	return &Rejection{Revision: state.Revision, Err: fmt.Errorf("%w: revision %d was applied before, and it is not marked as a rollback from that", ErrOutdated, applied)}
+}
+
 func (f *Follower) accept(ctx context.Context, state *State) {
-	// A broker that lost its memory counts from 1 again, so the revision alone
-	// does not tell.
+	// A broker that lost its memory counts from 1 again, and may have come to the
+	// same revision, so the revision alone does not tell.
 	if current := f.current.Load(); f.rejected == 0 && reflect.DeepEqual(current, state) {
 		return
 	}

@@ -120,6 +120,9 @@ func TestRead(t *testing.T) {
 func TestReadTellsWhatIsNew(t *testing.T) {
 	f, b, s := follower(t)
 	one := func(c string) string { return `{"version":1,"device":"device-1","containers":[` + c + `]}` }
+	marked := func(from string) string {
+		return `{"version":1,"device":"device-1","containers":[],"rollbackFrom":` + from + `}`
+	}
 	const web = `{"name":"web","deployment":{"namespace":"n","name":"d","uid":"u"},"image":"i","restartPolicy":"Never"}`
 	for _, step := range []struct {
 		msg                *nats.Msg
@@ -133,7 +136,13 @@ func TestReadTellsWhatIsNew(t *testing.T) {
 		{answer(one(web), "Nats-Subject", own, "Nats-Sequence", "5"), 2, 1},
 		// A broker that lost its memory may come to the same revision.
 		{answer(one(""), "Nats-Subject", own, "Nats-Sequence", "5"), 3, 1},
-		{answer(one(""), "Nats-Subject", own, "Nats-Sequence", "1"), 4, 1},
+		// One that counts from 1 again is believed only if it says what it takes the
+		// place of.
+		{answer(one(""), "Nats-Subject", own, "Nats-Sequence", "1"), 3, 2},
+		{answer(one(""), "Nats-Subject", own, "Nats-Sequence", "1"), 3, 2},
+		{answer("", "Nats-Subject", own, "Nats-Sequence", "2", "KV-Operation", "DEL"), 3, 3},
+		{answer(marked("4"), "Nats-Subject", own, "Nats-Sequence", "3"), 3, 4},
+		{answer(marked("5"), "Nats-Subject", own, "Nats-Sequence", "1"), 4, 4},
 	} {
 		b.answers <- step.msg
 		if err := f.Read(t.Context()); err != nil {

@@ -16,6 +16,8 @@ var (
 	ErrUndecided = errors.New("nobody has decided what this device should run")
 	// ErrForeign says that a document is another device's.
 	ErrForeign = errors.New("document is for another device")
+	// ErrOutdated says that a document is older than the one that is followed.
+	ErrOutdated = errors.New("the document is an older one")
 	// ErrAnswer says that an answer is none that a bucket gives.
 	ErrAnswer = errors.New("not the answer of a bucket")
 )

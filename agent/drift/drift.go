@@ -31,7 +31,9 @@ type Desired struct {
 
 // Image is what a container gets from its image.
 type Image struct {
-	ID         string
+	ID string
+	// Digest is that of the image's manifest.
+	Digest     string
 	Entrypoint []string
 	Command    []string
 	Env        map[string]string
@@ -139,9 +141,10 @@ func (c *comparison) compareEnv() {
 	}
 	for name, value := range want {
 		live, there := c.live.Env[name]
-		if !there && value == "" {
+		if !there {
 			// An empty value and none are not the same.
-			live = "(not set)"
+			c.different("env."+name, value, mark.NotSet)
+			continue
 		}
 		c.expect("env."+name, value, live)
 	}
@@ -154,6 +157,9 @@ func (c *comparison) compareEnv() {
 		}
 		value, fromImage := c.image.Env[name]
 		byEngine := !fromImage && mark.SetByEngine(name) && !mark.Overrides(c.live.Labels, name)
+		if !fromImage {
+			value = mark.NotSet
+		}
 		if !byEngine && (!fromImage || value != live) {
 			c.different("env."+name, value, live)
 		}
@@ -161,7 +167,7 @@ func (c *comparison) compareEnv() {
 	for name, value := range c.image.Env {
 		_, asked := want[name]
 		if _, there := c.live.Env[name]; !asked && !there {
-			c.different("env."+name, value, "(not set)")
+			c.different("env."+name, value, mark.NotSet)
 		}
 	}
 }

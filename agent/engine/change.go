@@ -99,6 +99,21 @@ func (e *Engine) Restart(ctx context.Context, id string) error {
 	})
 }
 
+// Stop asks a container to end, within [Grace], and keeps it. One that does not run
+// stays as it is.
+func (e *Engine) Stop(ctx context.Context, id string) error {
+	return e.change(ctx, "stop", id, func(ctx context.Context) error { return stop(ctx, id) })
+}
+
+func stop(ctx context.Context, id string) error {
+	options := new(containers.StopOptions).WithTimeout(uint(Grace / time.Second)).WithIgnore(true)
+	err := containers.Stop(ctx, id, options)
+	if status(err) == http.StatusNotModified {
+		return nil
+	}
+	return err
+}
+
 // Rename gives a container another name.
 func (e *Engine) Rename(ctx context.Context, id, name string) error {
 	return e.change(ctx, "rename", id, func(ctx context.Context) error {
@@ -114,13 +129,9 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	stop := new(containers.StopOptions).WithTimeout(uint(Grace / time.Second)).WithIgnore(true)
-	err = containers.Stop(ctx, id, stop)
-	if code := status(err); err != nil && code != http.StatusNotFound && code != http.StatusNotModified {
-		// Removing by force ends what would not stop.
-		if ctx.Err() != nil {
-			return failed(fmt.Sprintf("stop container %q", id), err)
-		}
+	// Removing by force ends what would not stop.
+	if err := stop(ctx, id); err != nil && ctx.Err() != nil {
+		return failed(fmt.Sprintf("stop container %q", id), err)
 	}
 	remove := new(containers.RemoveOptions).WithForce(true).WithVolumes(true).WithIgnore(true)
 	reports, err := containers.Remove(ctx, id, remove)

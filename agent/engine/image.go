@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -27,7 +28,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (*drift.Image, err
 	if err != nil {
 		return nil, failed(fmt.Sprintf("inspect image %q", reference), err)
 	}
-	image := &drift.Image{ID: report.ID}
+	image := &drift.Image{ID: report.ID, Digest: report.Digest.String()}
 	if config := report.Config; config != nil {
 		image.Entrypoint, image.Command = config.Entrypoint, config.Cmd
 		image.Env = environment(config.Env)
@@ -48,6 +49,48 @@ func (e *Engine) Pull(ctx context.Context, reference string) error {
 	// A cut stream is not an error to the bindings.
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("pull %q: %w", reference, err)
+	}
+	return nil
+}
+
+// ImageSummary is one image in a list.
+type ImageSummary struct {
+	ID string
+	// Names are its tags, and its digests where it has none.
+	Names []string
+}
+
+// Images returns all images that are more than a step in the making of another.
+func (e *Engine) Images(ctx context.Context) ([]ImageSummary, error) {
+	ctx, err := e.with(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := images.List(ctx, nil)
+	if err != nil {
+		return nil, failed("list images", err)
+	}
+	list := make([]ImageSummary, 0, len(found))
+	for _, image := range found {
+		names := image.RepoTags
+		if len(names) == 0 {
+			names = image.RepoDigests
+		}
+		list = append(list, ImageSummary{ID: image.ID, Names: names})
+	}
+	return list, nil
+}
+
+// RemoveImage removes an image with all of its names. One that a container is made
+// of, or another image, stays, and is an error. One that is gone is none.
+func (e *Engine) RemoveImage(ctx context.Context, id string) error {
+	ctx, err := e.with(ctx)
+	if err != nil {
+		return err
+	}
+	_, errs := images.Remove(ctx, []string{id}, new(images.RemoveOptions).WithForce(false).WithIgnore(true))
+	if err := errors.Join(errs...); err != nil && status(err) != http.StatusNotFound {
+		return failed(fmt.Sprintf("remove image %q", id), err)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,6 +22,29 @@ type Container struct {
 	ID, Name string
 	State    State
 	Live     drift.Live
+	// IP is the container's address on the engine's bridge; "" if it has none.
+	IP string
+}
+
+// Address is where the agent reaches a port of the container: where it is published
+// if it is, else at the container's own address, and on the device itself where the
+// container uses the device's network.
+func (c *Container) Address(port uint16) string {
+	host, published := "127.0.0.1", port
+	if c.IP != "" {
+		host = c.IP
+	}
+	for _, p := range c.Live.Ports {
+		if p.Container != port || p.Protocol != "tcp" {
+			continue
+		}
+		host, published = "127.0.0.1", p.Host
+		if ip := net.ParseIP(p.IP); ip != nil && !ip.IsUnspecified() {
+			host = p.IP
+		}
+		break
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(published)))
 }
 
 // State is what a container is doing.
@@ -43,8 +68,8 @@ func (s State) Began() bool { return !s.StartedAt.IsZero() }
 
 // Summary is one container in a list.
 type Summary struct {
-	ID, Name string
-	Labels   map[string]string
+	ID, Name, ImageID string
+	Labels            map[string]string
 }
 
 // List returns all containers.
@@ -63,7 +88,7 @@ func (e *Engine) List(ctx context.Context) ([]Summary, error) {
 		if names := found[i].Names; len(names) > 0 {
 			name = names[0]
 		}
-		list = append(list, Summary{ID: found[i].ID, Name: name, Labels: found[i].Labels})
+		list = append(list, Summary{ID: found[i].ID, Name: name, ImageID: found[i].ImageID, Labels: found[i].Labels})
 	}
 	return list, nil
 }
@@ -94,6 +119,7 @@ func container(data *define.InspectContainerData) *Container {
 			ExitCode: s.ExitCode, Error: s.Error, Restarts: data.RestartCount,
 		}
 	}
+	c.IP = address(data.NetworkSettings)
 	live := &c.Live
 	live.ImageID, live.ImageName = data.Image, data.ImageName
 	for _, m := range data.Mounts {
@@ -116,6 +142,22 @@ func container(data *define.InspectContainerData) *Container {
 		live.Entrypoint, live.Arguments = process(data.Path, data.Args, config.Entrypoint, config.Cmd)
 	}
 	return c
+}
+
+// address is the container's own on a network of the engine.
+func address(settings *define.InspectNetworkSettings) string {
+	if settings == nil {
+		return ""
+	}
+	if settings.IPAddress != "" {
+		return settings.IPAddress
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings.Networks)) {
+		if network := settings.Networks[name]; network != nil && network.IPAddress != "" {
+			return network.IPAddress
+		}
+	}
+	return ""
 }
 
 // process tells the entrypoint from the arguments. Podman 4 shows the entrypoint

@@ -53,11 +53,44 @@ func Labels(device protocol.DeviceID, c *protocol.Container, replaced *protocol.
 	}
 	if replaced != nil {
 		// Of strings and a time: it cannot fail.
-		if record, err := json.Marshal(replaced); err == nil {
+		if record, err := json.Marshal(concealed(replaced)); err == nil {
 			labels[Replaced] = string(record)
 		}
 	}
 	return labels
+}
+
+// What is said of a variable in place of its value, which may be a secret.
+const (
+	aValue       = "(a value)"
+	anotherValue = "(another value)"
+	// NotSet is said of a variable that is not there.
+	NotSet = "(not set)"
+)
+
+// concealed is a record without the values of variables: that one differs is told,
+// and whether it is there, but not what it is.
+func concealed(replaced *protocol.Replacement) *protocol.Replacement {
+	record := *replaced
+	record.Drift = slices.Clone(record.Drift)
+	for i := range record.Drift {
+		d := &record.Drift[i]
+		if !strings.HasPrefix(d.Field, "env.") {
+			continue
+		}
+		desired, live := aValue, aValue
+		if d.Live == NotSet {
+			live = NotSet
+		}
+		switch {
+		case d.Desired == NotSet:
+			desired = NotSet
+		case live == aValue:
+			desired = anotherValue
+		}
+		d.Desired, d.Live = desired, live
+	}
+	return &record
 }
 
 // Owns reports whether a container with these labels was made for device.
@@ -77,11 +110,12 @@ func Overrides(labels map[string]string, variable string) bool {
 }
 
 // Replacement is what a container with these labels took the place of; nil if it
-// is the first, or if the record cannot be read.
+// is the first, or if the record cannot be read. Records of older agents hold the
+// values of variables; they are not returned.
 func Replacement(labels map[string]string) *protocol.Replacement {
 	record := new(protocol.Replacement)
 	if json.Unmarshal([]byte(labels[Replaced]), record) != nil {
 		return nil
 	}
-	return record
+	return concealed(record)
 }

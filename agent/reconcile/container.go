@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/mark"
+	"github.com/seatrial/seatrial/agent/update"
 	"github.com/seatrial/seatrial/protocol"
 )
-
-// nextSuffix is appended to a container's name until it takes another's place. No
-// container that is asked for has a dot in its name.
-const nextSuffix = ".next"
 
 // survey lists what there is and returns the names of all containers to be looked
 // at: those that should be there, and those of the agent's own that should not.
@@ -36,13 +35,19 @@ func (r *Reconciler) survey(ctx context.Context) ([]string, error) {
 		if !mark.Owns(r.settings.Device, c.Labels) || r.wanted[c.Name] != nil {
 			continue
 		}
-		if base, is := strings.CutSuffix(c.Name, nextSuffix); is && r.wanted[base] != nil {
-			r.leftovers[base] = true
+		if base, is := base(c.Name); is && r.wanted[base] != nil {
+			if c.Name == base+nextSuffix {
+				r.leftovers[base] = true
+			} else {
+				r.asides[base] = true
+			}
 			continue
 		}
 		names = append(names, c.Name)
 	}
 	r.tolerated.retain(there)
+	maps.DeleteFunc(r.exits, func(id string, _ protocol.Exit) bool { return !there[id] })
+	maps.DeleteFunc(r.ill, func(id string, _ bool) bool { return !there[id] })
 	return names, nil
 }
 
@@ -50,16 +55,10 @@ func (r *Reconciler) survey(ctx context.Context) ([]string, error) {
 // looked at again; 0 is: when something happens.
 func (r *Reconciler) container(ctx context.Context, name string) (time.Duration, error) {
 	r.mu.Lock()
-	known, want, leftover := r.known, r.wanted[name], r.leftovers[name]
-	delete(r.leftovers, name)
+	known, want := r.known, r.wanted[name]
 	r.mu.Unlock()
 	if !known {
 		return 0, nil
-	}
-	if leftover {
-		if err := r.engine.Remove(ctx, name+nextSuffix); err != nil {
-			return 0, fmt.Errorf("remove what a replacement left: %w", err)
-		}
 	}
 	live, err := r.engine.Inspect(ctx, name)
 	if err != nil && !errors.Is(err, engine.ErrNoContainer) {
@@ -69,9 +68,20 @@ func (r *Reconciler) container(ctx context.Context, name string) (time.Duration,
 		return 0, err
 	}
 	if want == nil {
+		r.monitor.Forget(name)
 		return 0, r.drop(ctx, live)
 	}
-	status, again, err := r.converge(ctx, want, live)
+	if live != nil && !mark.Owns(r.settings.Device, live.Live.Labels) {
+		r.report(want, failed(want, nil, ReasonNameTaken, errForeign.Error()))
+		return 0, nil
+	}
+	live, last, err := r.recover(ctx, name, live)
+	if err != nil {
+		r.report(want, failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()))
+		return 0, err
+	}
+	status, again, err := r.converge(ctx, want, live, last)
+	r.finish(ctx, &status)
 	r.report(want, status)
 	return again, err
 }
@@ -89,42 +99,86 @@ func (r *Reconciler) drop(ctx context.Context, live *engine.Container) error {
 	return nil
 }
 
-// converge makes, replaces or starts a container, if that is needed.
-func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live *engine.Container) (protocol.ContainerStatus, time.Duration, error) {
+// converge makes, replaces or starts a container, if that is needed. Last is what
+// was put aside for it; nil if nothing was.
+func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, last *engine.Container) (protocol.ContainerStatus, time.Duration, error) {
 	c := &want.Container
-	if live != nil && !mark.Owns(r.settings.Device, live.Live.Labels) {
-		return failed(want, nil, ReasonNameTaken,
-			"a container that this agent did not make has the name: remove or rename it"), 0, nil
-	}
 	image, err := r.engine.Image(ctx, c.Image)
 	if err != nil && !errors.Is(err, engine.ErrNoImage) {
 		return failed(want, live, reasonFor(err, ReasonImageFailed), err.Error()), 0, err
 	}
-	var differences []protocol.Difference
-	if live != nil {
-		differences = r.tolerated.without(live.ID, drift.Compare(want, image, &live.Live))
+	differences := r.differences(want, image, live)
+	failure := r.failure(want, image)
+	if last != nil {
+		switch {
+		case mark.Deployment(last.Live.Labels).UID != c.Deployment.UID:
+			// It does not outlive its deployment.
+			err = r.engine.Remove(ctx, last.ID)
+			last = nil
+		case failure != nil, len(differences) > 0 && image != nil && len(r.differences(want, image, last)) == 0:
+			live, err = r.goBack(ctx, c.Name, live, last)
+			last = nil
+			differences = r.differences(want, image, live)
+		}
+		if err != nil {
+			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
+		}
+	}
+	if live != nil && failure != nil && len(differences) > 0 && mark.Deployment(live.Live.Labels).UID == c.Deployment.UID {
+		return r.rolledBack(ctx, want, live, failure)
 	}
 	if live == nil || len(differences) > 0 {
 		if image == nil {
-			if live, err = r.own(ctx, want, live); err != nil {
+			if live, err = r.remaining(ctx, want, live); err != nil {
 				return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 			}
 			return r.fetch(want, live)
 		}
-		if live, err = r.make(ctx, want, image, live, differences); err != nil {
+		if live, last, err = r.make(ctx, want, image, live, last, differences); err != nil {
 			var dropped error
-			live, dropped = r.own(ctx, want, live)
+			live, dropped = r.remaining(ctx, want, live)
 			err = errors.Join(err, dropped)
 			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 		}
 	}
-	return r.run(ctx, want, live)
+	if last != nil {
+		return r.trial(ctx, want, image, live, last)
+	}
+	if live, err = r.restore(ctx, live); err != nil {
+		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
+	}
+	return r.heal(ctx, want, live)
 }
 
-// own returns the container that goes on running because the one that is wanted
-// cannot be made now: one of the same deployment. Another's is removed, since that
-// deployment has gone or lost the name.
-func (r *Reconciler) own(ctx context.Context, want *drift.Desired, live *engine.Container) (*engine.Container, error) {
+// differences are those of a container that the engine does not make itself; none
+// if there is no container.
+func (r *Reconciler) differences(want *drift.Desired, image *drift.Image, live *engine.Container) []protocol.Difference {
+	if live == nil {
+		return nil
+	}
+	return r.tolerated.without(live.ID, drift.Compare(want, image, &live.Live))
+}
+
+// failure is why what is wanted was taken back before; nil if it was not.
+func (r *Reconciler) failure(want *drift.Desired, image *drift.Image) *update.Failure {
+	failure := r.updates.Get(want.Container.Name).Failure
+	if failure == nil {
+		return nil
+	}
+	id := ""
+	if image != nil {
+		id = image.ID
+	}
+	if !failure.Forbids(update.Hash(&want.Container), id) {
+		return nil
+	}
+	return failure
+}
+
+// remaining returns the container that goes on running because the one that is
+// wanted cannot be made now: one of the same deployment. Another's is removed, since
+// that deployment has gone or lost the name.
+func (r *Reconciler) remaining(ctx context.Context, want *drift.Desired, live *engine.Container) (*engine.Container, error) {
 	if live == nil || mark.Deployment(live.Live.Labels).UID == want.Container.Deployment.UID {
 		return live, nil
 	}
@@ -135,56 +189,39 @@ func (r *Reconciler) own(ctx context.Context, want *drift.Desired, live *engine.
 }
 
 // make makes a container, in place of one that differs if there is one, which is
-// returned if the new one could not be made: it still runs then.
-func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift.Image, old *engine.Container, differences []protocol.Difference) (*engine.Container, error) {
+// returned if the new one could not be made: it still runs then. It returns what was
+// put aside for it, too.
+func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift.Image, old, last *engine.Container, differences []protocol.Difference) (live, aside *engine.Container, err error) {
 	name := want.Container.Name
 	var id string
-	var err error
 	if old == nil {
 		r.log.InfoContext(ctx, "creating a container", "container", name, "image", want.Container.Image)
 		id, err = r.engine.Create(ctx, name, want, nil)
 	} else {
-		id, err = r.replace(ctx, want, old, differences)
+		id, err = r.replace(ctx, want, old, last, differences)
 	}
 	if err != nil {
-		return old, err
+		return old, last, err
 	}
 	r.acted(name)
-	live, err := r.engine.Inspect(ctx, id)
-	if err != nil {
-		return nil, err
+	if live, err = r.engine.Inspect(ctx, id); err != nil {
+		return nil, last, err
+	}
+	if old != nil && last == nil {
+		if last, err = r.own(ctx, name+lastSuffix); err != nil {
+			return live, nil, err
+		}
 	}
 	// What differs now is the engine's way of showing what was asked for. To
-	// replace the container again would not change that.
-	if remaining := drift.Compare(want, image, &live.Live); len(remaining) > 0 {
+	// replace the container again would not change that. An image that differs has
+	// moved meanwhile.
+	remaining := slices.DeleteFunc(drift.Compare(want, image, &live.Live), func(d protocol.Difference) bool { return d.Field == "image" })
+	if len(remaining) > 0 {
 		r.log.WarnContext(ctx, "the engine shows what it was asked for in words of its own, taking it as equal",
 			"container", name, "differences", lines(remaining))
 		r.tolerated.add(live.ID, remaining)
 	}
-	return live, nil
-}
-
-// replace makes the new container before the old one is touched: what cannot be
-// made leaves the old one running.
-func (r *Reconciler) replace(ctx context.Context, want *drift.Desired, old *engine.Container, differences []protocol.Difference) (string, error) {
-	name := want.Container.Name
-	r.log.WarnContext(ctx, "replacing a container, because it is not as it should be",
-		"container", name, "id", old.ID, "drift", lines(differences))
-	if err := r.engine.Remove(ctx, name+nextSuffix); err != nil {
-		return "", err
-	}
-	record := &protocol.Replacement{Time: time.Now().UTC(), Drift: bounded(differences)}
-	id, err := r.engine.Create(ctx, name+nextSuffix, want, record)
-	if err != nil {
-		return "", err
-	}
-	if err := r.engine.Remove(ctx, old.ID); err != nil {
-		return "", err
-	}
-	if err := r.engine.Rename(ctx, id, name); err != nil {
-		return "", err
-	}
-	return id, nil
+	return live, last, nil
 }
 
 // local is the registry of images that are on the device or nowhere.
@@ -209,5 +246,6 @@ func (r *Reconciler) acted(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.serial++
-	r.acts[strings.TrimSuffix(name, nextSuffix)] = r.serial
+	name, _ = base(name)
+	r.acts[name] = r.serial
 }

@@ -51,10 +51,12 @@ func TestDueAndJudge(t *testing.T) {
 			c := web()
 			c.RestartPolicy = test.policy
 			want := &drift.Desired{Device: "device-1", Container: c}
-			if got := due(test.policy, test.state, now); got != test.due {
+			if got := due(test.policy, test.state, engineRestarts, now); got != test.due {
 				t.Errorf("due is %t, want %t", got, test.due)
 			}
-			status, again := judge(want, &engine.Container{State: test.state}, now)
+			r := New(Settings{StateDir: t.TempDir(), Changed: func() {}}, newPodman(), quiet)
+			defer r.queue.ShutDown()
+			status, again := r.judge(want, &engine.Container{State: test.state}, now)
 			if status.Phase != test.phase || status.Reason != test.reason || again > 0 != test.again {
 				t.Errorf("%s %q, again in %s, want %s %q, %t", status.Phase, status.Reason, again, test.phase, test.reason, test.again)
 			}

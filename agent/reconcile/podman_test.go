@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -60,6 +61,7 @@ func (p *podman) Inspect(ctx context.Context, name string) (*engine.Container, e
 	}
 	if c := p.find(name); c != nil {
 		copied := *c
+		copied.Live.Env, copied.Live.Labels = maps.Clone(c.Live.Env), maps.Clone(c.Live.Labels)
 		return &copied, nil
 	}
 	return nil, engine.ErrNoContainer
@@ -113,6 +115,21 @@ func (p *podman) Rename(_ context.Context, id, name string) error {
 	return nil
 }
 
+func (p *podman) Stop(_ context.Context, id string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.find(id); c != nil && c.State.Running() {
+		c.State.Status, c.State.EndedAt = "exited", time.Now()
+	}
+	return nil
+}
+
+func (p *podman) Exec(context.Context, string, []string) (int, error) { return 0, nil }
+
+func (p *podman) Logs(context.Context, string, int, bool, func(stream, text string) error) error {
+	return nil
+}
+
 func (p *podman) Remove(_ context.Context, id string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +139,10 @@ func (p *podman) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-func (p *podman) Events(ctx context.Context, _ func(string)) error { <-ctx.Done(); return ctx.Err() }
+func (p *podman) Events(ctx context.Context, _ func(engine.Event)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 func (p *podman) names() []string {
 	p.mu.Lock()

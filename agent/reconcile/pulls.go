@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,20 +16,25 @@ const (
 	// pullTimeout bounds one pull: a registry that answers gives a large image on
 	// a slow line in less.
 	pullTimeout = 10 * time.Minute
-	// pullsAtOnce keeps a slow line from being shared by too many.
-	pullsAtOnce    = 3
+	// pullsAtOnce keeps a slow line from being shared by too many. It is for each
+	// registry: one that hangs does not hold up the others.
+	pullsAtOnce = 3
+	// slotTime is how long a pull keeps the others of its registry waiting. It goes
+	// on without its slot.
+	slotTime       = 30 * time.Second
 	pullRetryFirst = 2 * time.Second
 	pullRetryLast  = 2 * time.Minute
 )
 
 // pulls are the pulls of images. They take no worker's time.
 type pulls struct {
-	pull  func(ctx context.Context, image string) error
-	log   *slog.Logger
-	slots *semaphore.Weighted
-	all   sync.WaitGroup
+	pull func(ctx context.Context, image string) error
+	log  *slog.Logger
+	all  sync.WaitGroup
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// slots are by registry.
+	slots   map[string]*semaphore.Weighted
 	stopped bool
 	images  map[string]*pull
 }
@@ -46,7 +52,7 @@ type pull struct {
 }
 
 func newPulls(do func(ctx context.Context, image string) error, log *slog.Logger) *pulls {
-	return &pulls{pull: do, log: log, slots: semaphore.NewWeighted(pullsAtOnce), images: make(map[string]*pull)}
+	return &pulls{pull: do, log: log, slots: make(map[string]*semaphore.Weighted), images: make(map[string]*pull)}
 }
 
 // ensure has the image pulled, and done called when that has ended. If the last
@@ -73,13 +79,30 @@ func (p *pulls) ensure(image string, done func()) (failure string, retry time.Du
 	return state.failure, 0
 }
 
+// slotsOf are those of the image's registry.
+func (p *pulls) slotsOf(image string) *semaphore.Weighted {
+	registry, _, _ := strings.Cut(image, "/")
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	slots := p.slots[registry]
+	if slots == nil {
+		slots = semaphore.NewWeighted(pullsAtOnce)
+		p.slots[registry] = slots
+	}
+	return slots
+}
+
 func (p *pulls) run(ctx context.Context, image string, state *pull) {
 	defer state.cancel()
-	err := p.slots.Acquire(ctx, 1)
+	slots := p.slotsOf(image)
+	err := slots.Acquire(ctx, 1)
 	if err == nil {
+		release := sync.OnceFunc(func() { slots.Release(1) })
+		slow := time.AfterFunc(slotTime, release)
 		p.log.InfoContext(ctx, "pulling an image", "image", image)
 		err = p.pull(ctx, image)
-		p.slots.Release(1)
+		slow.Stop()
+		release()
 	}
 	p.mu.Lock()
 	done := state.done
@@ -99,6 +122,15 @@ func (p *pulls) run(ctx context.Context, image string, state *pull) {
 	}
 	for _, call := range done {
 		call()
+	}
+}
+
+// again has the next attempt at an image not wait for its time.
+func (p *pulls) again(image string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if state := p.images[image]; state != nil {
+		state.retryAt, state.failures = time.Time{}, 0
 	}
 }
 

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"maps"
 	"os"
@@ -19,7 +20,14 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain leaves it at few checks of properties, unless more are asked for: each
+// makes and removes real containers.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // deadline bounds every wait; none expects to reach it.
 const deadline = 20 * time.Second
@@ -87,7 +95,7 @@ func TestUnknownWordsOfTheEngineAreNoLoop(t *testing.T) {
 	if changed := reconcile(t, r); !slices.Equal(changed, []string{"web"}) {
 		t.Errorf("changed %v, want web", changed)
 	}
-	want := []protocol.Difference{{Field: "env.LEVEL", Desired: "1", Live: ""}}
+	want := []protocol.Difference{{Field: "env.LEVEL", Desired: "(a value)", Live: "(not set)"}}
 	if replaced := r.Status().Containers[0].Replaced; replaced == nil || !slices.Equal(replaced.Drift, want) {
 		t.Errorf("replaced %+v, want %v", replaced, want)
 	}

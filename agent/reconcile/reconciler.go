@@ -14,6 +14,8 @@ import (
 	"github.com/seatrial/seatrial/agent/desired"
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/health"
+	"github.com/seatrial/seatrial/agent/update"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -26,9 +28,12 @@ type Engine interface {
 	Create(ctx context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (string, error)
 	Start(ctx context.Context, id string) error
 	Unpause(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
 	Remove(ctx context.Context, id string) error
-	Events(ctx context.Context, changed func(name string)) error
+	Exec(ctx context.Context, id string, command []string) (int, error)
+	Logs(ctx context.Context, id string, tail int, follow bool, line func(stream, text string) error) error
+	Events(ctx context.Context, happened func(engine.Event)) error
 }
 
 // Settings are how a [Reconciler] works.
@@ -39,9 +44,20 @@ type Settings struct {
 	Compare time.Duration
 	// StateDir is the folder for what has to be remembered.
 	StateDir string
+	// Steady is how long a container must run to count as working where no health
+	// check says so; 0 is [DefaultSteady].
+	Steady time.Duration
+	// Pull pulls an image; nil has podman do it.
+	Pull func(ctx context.Context, reference string) error
+	// Dial connects to containers for health checks; nil connects from where the
+	// agent runs.
+	Dial health.Dial
 	// Changed is called when the status has changed. It must not block.
 	Changed func()
 }
+
+// DefaultSteady is how long a container must run to count as working.
+const DefaultSteady = 10 * time.Second
 
 // How work is bounded.
 const (
@@ -75,6 +91,9 @@ type Reconciler struct {
 	queue     workqueue.TypedRateLimitingInterface[string]
 	pulls     *pulls
 	tolerated *tolerance
+	updates   *update.Memory
+	monitor   *health.Monitor
+	pace      *pace
 
 	mu sync.Mutex
 	// known is set once there is a desired state: before, nothing is touched.
@@ -84,8 +103,14 @@ type Reconciler struct {
 	order     []string
 	wanted    map[string]*drift.Desired
 	statuses  map[string]protocol.ContainerStatus
-	// leftovers are wanted containers whose replacement was cut short.
-	leftovers map[string]bool
+	// leftovers are wanted containers whose replacement was cut short, asides those
+	// that have another put aside.
+	leftovers, asides map[string]bool
+	// exits are how containers last ended, by id; digests those of images, by id.
+	exits   map[string]protocol.Exit
+	digests map[string]string
+	// ill are the containers that were not healthy, by id.
+	ill map[string]bool
 	// waiters are told when work that began after they came has ended.
 	waiters map[string][]chan<- struct{}
 	// acts numbers what was done to containers, by name.
@@ -95,6 +120,9 @@ type Reconciler struct {
 
 // New returns a reconciler; [Reconciler.Run] makes it work.
 func New(settings Settings, podman Engine, log *slog.Logger) *Reconciler {
+	if settings.Steady == 0 {
+		settings.Steady = DefaultSteady
+	}
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[string](retryFirst, retryLast)
 	r := &Reconciler{
 		settings:  settings,
@@ -104,11 +132,21 @@ func New(settings Settings, podman Engine, log *slog.Logger) *Reconciler {
 		tolerated: loadTolerance(settings.StateDir, log),
 		wanted:    make(map[string]*drift.Desired),
 		statuses:  make(map[string]protocol.ContainerStatus),
+		updates:   update.Load(settings.StateDir, log),
+		pace:      newPace(),
 		leftovers: make(map[string]bool),
+		asides:    make(map[string]bool),
+		exits:     make(map[string]protocol.Exit),
+		digests:   make(map[string]string),
+		ill:       make(map[string]bool),
 		waiters:   make(map[string][]chan<- struct{}),
 		acts:      make(map[string]uint64),
 	}
-	r.pulls = newPulls(podman.Pull, log)
+	if settings.Pull == nil {
+		settings.Pull = podman.Pull
+	}
+	r.pulls = newPulls(settings.Pull, log)
+	r.monitor = health.NewMonitor(health.NewProber(prober{podman}, settings.Dial).Probe, func(name string) { r.queue.Add(name) })
 	return r
 }
 
@@ -124,6 +162,7 @@ func (r *Reconciler) Run(ctx context.Context) {
 	r.queue.ShutDown()
 	_ = group.Wait()
 	r.pulls.stop()
+	r.monitor.Stop()
 }
 
 // tick compares everything every now and then.
@@ -145,11 +184,7 @@ func (r *Reconciler) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		// What happened while nobody listened.
 		r.queue.Add(keySurvey)
-		err := r.engine.Events(ctx, func(name string) {
-			if r.want(name) != nil {
-				r.queue.AddAfter(name, settle)
-			}
-		})
+		err := r.engine.Events(ctx, r.happened)
 		if ctx.Err() == nil {
 			r.log.DebugContext(ctx, "podman's events ended, following them again", "error", err)
 		}
@@ -158,6 +193,25 @@ func (r *Reconciler) follow(ctx context.Context) {
 		case <-time.After(eventsAfter):
 		}
 	}
+}
+
+// happened takes one of podman's events.
+func (r *Reconciler) happened(event engine.Event) {
+	if event.Container == "" {
+		// An image, perhaps under a name that is wanted, or a container that has
+		// another name now.
+		r.queue.AddAfter(keySurvey, settle)
+		return
+	}
+	if r.want(event.Container) == nil {
+		return
+	}
+	if event.Died {
+		r.mu.Lock()
+		r.exits[event.ID] = protocol.Exit{Code: event.ExitCode, Time: event.Time.UTC()}
+		r.mu.Unlock()
+	}
+	r.queue.AddAfter(event.Container, settle)
 }
 
 // Accept implements the follower's sink: state is what the device should run from
@@ -183,7 +237,9 @@ func (r *Reconciler) Accept(state *desired.State) {
 	}
 	r.mu.Unlock()
 	r.pulls.keep(images)
+	r.updates.Retain(func(name string) bool { return r.want(name) != nil })
 	for _, name := range changed {
+		r.pace.forget(name)
 		r.queue.Forget(name)
 		r.queue.Add(name)
 	}
@@ -203,6 +259,17 @@ func (r *Reconciler) Reject(rejection *desired.Rejection) {
 	r.rejection = rejection
 	r.mu.Unlock()
 	r.settings.Changed()
+}
+
+// Needs are the images that are desired, by their references, and those that a way
+// back may need, by their ids. Known is false before there is a desired state.
+func (r *Reconciler) Needs() (known bool, references, ids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range r.order {
+		references = append(references, r.wanted[name].Container.Image)
+	}
+	return r.known, references, r.updates.Images()
 }
 
 // want is what a container should be; nil if it should not be there.

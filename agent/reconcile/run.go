@@ -7,6 +7,8 @@ import (
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/health"
+	"github.com/seatrial/seatrial/agent/update"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -15,9 +17,8 @@ const (
 	// engineRestarts is how long podman may take to start an ended container
 	// again by its restart policy, before the agent does.
 	engineRestarts = 2 * time.Second
-	// steady is how long a container that ended before must have run to count as
-	// running: one that ends again and again never does.
-	steady = 10 * time.Second
+	// engineRestartsLast is the longest wait, for one that ends again and again.
+	engineRestartsLast = 2 * time.Minute
 	// passing is the wait for a state that does not last, such as stopping.
 	passing = time.Second
 )
@@ -29,10 +30,10 @@ func (r *Reconciler) run(ctx context.Context, want *drift.Desired, live *engine.
 	switch {
 	case live.State.Status == "paused":
 		verb, change = "unpausing", func() error { return r.engine.Unpause(ctx, live.ID) }
-	case due(want.Container.RestartPolicy, live.State, time.Now()):
-		verb, change = "starting", func() error { return r.engine.Start(ctx, live.ID) }
+	case due(want.Container.RestartPolicy, live.State, r.pace.wait(want.Container.Name, live.State), time.Now()):
+		verb, change = "starting", func() error { return r.start(ctx, want.Container.Name, live) }
 	default:
-		status, again := judge(want, live, time.Now())
+		status, again := r.judge(want, live, time.Now())
 		return status, again, nil
 	}
 	r.log.InfoContext(ctx, verb+" a container", "container", want.Container.Name, "id", live.ID, "state", live.State.Status)
@@ -44,23 +45,41 @@ func (r *Reconciler) run(ctx context.Context, want *drift.Desired, live *engine.
 	if err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
-	status, again := judge(want, started, time.Now())
+	status, again := r.judge(want, started, time.Now())
 	return status, again, nil
 }
 
-// due reports whether the agent has to start the container.
-func due(policy protocol.RestartPolicy, state engine.State, now time.Time) bool {
+// start starts a container. The engine then forgets how often it did itself.
+func (r *Reconciler) start(ctx context.Context, name string, live *engine.Container) error {
+	if live.State.Began() {
+		restarts := r.restarts(live) + 1
+		r.updates.Change(name, func(record *update.Record) { record.Counted, record.Restarts = live.ID, restarts })
+		r.pace.began(name, live.State)
+	}
+	return r.engine.Start(ctx, live.ID)
+}
+
+// due reports whether the agent has to start the container, one that ended only once
+// wait has passed since.
+func due(policy protocol.RestartPolicy, state engine.State, wait time.Duration, now time.Time) bool {
 	switch {
 	case state.Running():
 		return false
 	case state.Ended():
-		return startsAgain(policy, state.ExitCode) && now.Sub(state.EndedAt) >= engineRestarts
+		return startsAgain(policy, state.ExitCode) && waited(state.EndedAt, wait, now)
 	case state.Status == "created" || state.Status == "configured" || state.Status == "initialized":
 		// After a power cut podman shows what ran as created.
 		return policy != protocol.RestartNever || !state.Began()
 	default:
 		return false
 	}
+}
+
+// waited reports whether wait has passed since then. A clock that was set back tells
+// nothing, and holds nothing up.
+func waited(then time.Time, wait time.Duration, now time.Time) bool {
+	passed := now.Sub(then)
+	return passed < 0 || passed >= wait
 }
 
 // startsAgain reports whether a container that ended is to be started again.
@@ -70,17 +89,24 @@ func startsAgain(policy protocol.RestartPolicy, exitCode int32) bool {
 
 // judge says how a container is doing that needs no start, and when that may
 // change without an event.
-func judge(want *drift.Desired, live *engine.Container, now time.Time) (protocol.ContainerStatus, time.Duration) {
+func (r *Reconciler) judge(want *drift.Desired, live *engine.Container, now time.Time) (protocol.ContainerStatus, time.Duration) {
 	policy, state := want.Container.RestartPolicy, live.State
 	switch {
 	case state.Running():
-		if age := now.Sub(state.StartedAt); state.Restarts > 0 && age < steady {
-			return pendingOn(want, live, ReasonRestarting, "it ended and was started again"), steady - age
+		if age := now.Sub(state.StartedAt); (state.Restarts > 0 || r.pace.again(want.Container.Name)) && age >= 0 && age < r.settings.Steady {
+			return pendingOn(want, live, ReasonRestarting, "it ended and was started again"), r.settings.Steady - age
+		}
+		switch result := r.checked(want, live); result.State {
+		case health.Starting:
+			return pendingOn(want, live, ReasonHealthChecking, result.Failure), 0
+		case health.Unhealthy:
+			return failed(want, live, ReasonUnhealthy, result.Failure), 0
 		}
 		return statusOf(want, live, protocol.ContainerRunning, "", ""), 0
 	case state.Ended() && startsAgain(policy, state.ExitCode):
+		wait := r.pace.wait(want.Container.Name, state)
 		return pendingOn(want, live, ReasonRestarting, "it ended and will be started again"),
-			max(engineRestarts-now.Sub(state.EndedAt), passing/10)
+			min(max(wait-now.Sub(state.EndedAt), passing/10), wait)
 	case state.Ended() && state.ExitCode == 0:
 		return statusOf(want, live, protocol.ContainerCompleted, "", ""), 0
 	case state.Ended():

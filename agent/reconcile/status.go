@@ -20,6 +20,8 @@ const (
 	ReasonPulling           = "Pulling"
 	ReasonStarting          = "Starting"
 	ReasonRestarting        = "Restarting"
+	ReasonHealthChecking    = "HealthChecking"
+	ReasonUnhealthy         = "Unhealthy"
 	ReasonNameTaken         = "NameTaken"
 	ReasonImageMissing      = "ImageMissing"
 	ReasonImageFailed       = "ImageFailed"
@@ -52,8 +54,10 @@ func statusOf(want *drift.Desired, live *engine.Container, phase protocol.Contai
 	if live != nil && mark.Owns(want.Device, live.Live.Labels) {
 		status.ContainerID, status.ImageID = live.ID, live.Live.ImageID
 		status.Replaced = mark.Replacement(live.Live.Labels)
+		status.Restarts = live.State.Restarts
 		if live.State.Ended() {
 			status.ExitCode = live.State.ExitCode
+			status.LastExit = &protocol.Exit{Code: live.State.ExitCode, Time: live.State.EndedAt.UTC()}
 		}
 	}
 	return status
@@ -71,6 +75,35 @@ func failed(want *drift.Desired, live *engine.Container, reason, message string)
 	return statusOf(want, live, protocol.ContainerFailed, reason, message)
 }
 
+// finish adds what a container's status says of its past and of its image.
+func (r *Reconciler) finish(ctx context.Context, status *protocol.ContainerStatus) {
+	if status.ContainerID == "" {
+		return
+	}
+	if record := r.updates.Get(status.Name); record.Counted == status.ContainerID {
+		status.Restarts += record.Restarts
+	}
+	status.Restarts = rounded(status.Restarts)
+	r.mu.Lock()
+	if exit, found := r.exits[status.ContainerID]; found && status.LastExit == nil {
+		status.LastExit = &exit
+	}
+	digest, known := r.digests[status.ImageID]
+	r.mu.Unlock()
+	if !known {
+		image, err := r.engine.Image(ctx, status.ImageID)
+		if err != nil {
+			// An image that is gone has no digest to tell.
+			return
+		}
+		digest = image.Digest
+		r.mu.Lock()
+		r.digests[status.ImageID] = digest
+		r.mu.Unlock()
+	}
+	status.ImageDigest = digest
+}
+
 // report takes a container's status, unless something else is wanted by now.
 func (r *Reconciler) report(want *drift.Desired, status protocol.ContainerStatus) {
 	name := want.Container.Name
@@ -78,7 +111,13 @@ func (r *Reconciler) report(want *drift.Desired, status protocol.ContainerStatus
 	current := r.wanted[name]
 	changed := current == want || reflect.DeepEqual(current, want)
 	if changed {
-		changed = !reflect.DeepEqual(r.statuses[name], status)
+		before := r.statuses[name]
+		if before.LastExit != nil && status.LastExit != nil && before.ContainerID == status.ContainerID &&
+			before.Restarts == status.Restarts && before.LastExit.Code == status.LastExit.Code {
+			// Of one that ends again and again, not each end is worth a status.
+			status.LastExit = before.LastExit
+		}
+		changed = !reflect.DeepEqual(before, status)
 		r.statuses[name] = status
 	}
 	r.mu.Unlock()
@@ -103,6 +142,7 @@ func (r *Reconciler) Status() *protocol.DeviceStatus {
 	defer r.mu.Unlock()
 	status := &protocol.DeviceStatus{Version: protocol.Version, Device: r.settings.Device, Revision: r.revision}
 	if r.rejection != nil {
+		status.Applied = r.revision
 		status.Revision, status.Error = r.rejection.Revision, clip(r.rejection.Error(), maxMessage)
 	}
 	for _, name := range r.order {

@@ -12,7 +12,7 @@ import (
 // people's eyes is left out if it must be, what programs decide by never is.
 func EncodeStatus(status *protocol.DeviceStatus) ([]byte, error) {
 	data, err := status.Encode()
-	for _, shorten := range []func(*protocol.ContainerStatus){shortenDrift, dropDrift, dropMessage} {
+	for _, shorten := range []func(*protocol.ContainerStatus){dropLog, shortenDrift, dropDrift, dropMessage} {
 		if err == nil || !errors.Is(err, protocol.ErrInvalidDocument) {
 			break
 		}
@@ -28,6 +28,14 @@ func EncodeStatus(status *protocol.DeviceStatus) ([]byte, error) {
 		return nil, fmt.Errorf("render the status: %w", err)
 	}
 	return data, nil
+}
+
+func dropLog(c *protocol.ContainerStatus) {
+	if c.Rollback != nil {
+		rollback := *c.Rollback
+		rollback.Log = ""
+		c.Rollback = &rollback
+	}
 }
 
 // shortenDrift leaves the fields' names.
@@ -49,4 +57,11 @@ func dropDrift(c *protocol.ContainerStatus) {
 	}
 }
 
-func dropMessage(c *protocol.ContainerStatus) { c.Message = "" }
+func dropMessage(c *protocol.ContainerStatus) {
+	c.Message = ""
+	if c.Rollback != nil {
+		rollback := *c.Rollback
+		rollback.Message = ""
+		c.Rollback = &rollback
+	}
+}

@@ -21,6 +21,9 @@ const (
 	// ReasonTooLarge says that the containers do not fit into the device's desired
 	// state beside those of older deployments.
 	ReasonTooLarge = "DesiredStateTooLarge"
+	// ReasonRolledBack says that a container did not work as it is desired, and that
+	// the device runs the last good one again.
+	ReasonRolledBack = "RolledBack"
 )
 
 // Device is what is known of one matched device, for one deployment.
@@ -77,11 +80,29 @@ func Of(ref protocol.DeploymentRef, containers []string, device Device) (Phase, 
 		switch c := s.Containers[i]; {
 		case c.Phase == protocol.ContainerFailed:
 			return Failed, failure(device.ID, name, c.Reason, c.Message)
+		case c.Phase == protocol.ContainerRolledBack:
+			return Failed, failure(device.ID, name, ReasonRolledBack, rollback(&c))
 		case !c.Phase.Done():
 			phase = Running
 		}
 	}
 	return phase, nil
+}
+
+// rollback is why a container was taken back, with the end of what it said.
+func rollback(c *protocol.ContainerStatus) string {
+	r := c.Rollback
+	if r == nil {
+		return c.Message
+	}
+	message := r.Reason
+	if r.Message != "" {
+		message += ": " + r.Message
+	}
+	if r.Log != "" {
+		message += "; it said: " + r.Log
+	}
+	return message
 }
 
 // Add counts devices by phase and lists the first failures by device.

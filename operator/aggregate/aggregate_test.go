@@ -37,6 +37,8 @@ func TestOf(t *testing.T) {
 	refused.Error = "unknown field"
 	anothers := says(5, running, running)
 	anothers.Containers[1].Deployment.UID = "uid-2"
+	tookBack := says(5, running, protocol.ContainerRolledBack)
+	tookBack.Containers[1].Rollback = &protocol.Rollback{Reason: "Unhealthy", Message: "http 80/: the answer is 503", Log: "no\nroom"}
 	failedElsewhere := says(5, running, running, failed)
 	for name, tc := range map[string]struct {
 		device  aggregate.Device
@@ -63,6 +65,13 @@ func TestOf(t *testing.T) {
 		"one failed, one is not mentioned": {
 			aggregate.Device{Since: 5, Present: 5, Status: says(5, failed)}, aggregate.Failed,
 			v1alpha1.Failure{Device: "device-1", Container: "c0", Reason: "Because", Message: "of this"},
+		},
+		"one was taken back": {
+			aggregate.Device{Since: 5, Present: 5, Status: tookBack}, aggregate.Failed,
+			v1alpha1.Failure{
+				Device: "device-1", Container: "c1", Reason: aggregate.ReasonRolledBack,
+				Message: "Unhealthy: http 80/: the answer is 503; it said: no room",
+			},
 		},
 		"refused": {
 			aggregate.Device{Since: 5, Present: 5, Status: refused}, aggregate.Failed,
@@ -96,6 +105,7 @@ func TestOf(t *testing.T) {
 func TestAddProperties(t *testing.T) {
 	phases := rapid.SampledFrom([]protocol.ContainerPhase{
 		protocol.ContainerPending, protocol.ContainerRunning, protocol.ContainerCompleted, protocol.ContainerFailed,
+		protocol.ContainerRolledBack,
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		var devices []aggregate.Device

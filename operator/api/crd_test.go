@@ -117,8 +117,10 @@ func TestDeploymentValidation(t *testing.T) {
 		"a dirty host path":          {set("volumes", []any{map[string]any{"mountPath": "/a", "hostPath": "/a/./b"}}), "clean absolute path"},
 		"a relative host path":       {set("volumes", []any{map[string]any{"mountPath": "/a", "hostPath": "a"}}), "clean absolute path"},
 		"an unknown policy":          {set("restartPolicy", "Sometimes"), `supported values: "Always", "OnFailure", "Never"`},
-		"a health check":             {set("healthCheck", map[string]any{"command": []any{"true"}}), "reserved and not supported yet"},
-		"an empty health check":      {set("healthCheck", map[string]any{}), "reserved and not supported yet"},
+		"an empty health check":      {set("healthCheck", map[string]any{}), "exactly one of command, http and tcp"},
+		"a health check in two ways": {set("healthCheck", map[string]any{"command": []any{"true"}, "tcp": map[string]any{"port": int64(80)}}), "exactly one of command, http and tcp"},
+		"a health check of no port":  {set("healthCheck", map[string]any{"tcp": map[string]any{"port": int64(0)}}), "port"},
+		"a health check of no page":  {set("healthCheck", map[string]any{"http": map[string]any{"port": int64(80), "path": "//x"}}), "path"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := new(unstructured.Unstructured)

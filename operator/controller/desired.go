@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -55,6 +56,10 @@ func encode(state protocol.DesiredState) ([]byte, error) {
 func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered fleet.Rendered, document []byte) error {
 	known := r.table.Get(id)
 	now := known.Desired
+	document, err := marked(id, document, known)
+	if err != nil {
+		return err
+	}
 	same := bytes.Equal(document, now.Document) && (document == nil) == (now.Document == nil)
 	changed := func(string) bool { return false }
 	if !same {
@@ -82,6 +87,47 @@ func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered flee
 	return nil
 }
 
+// marked marks a document as a rollback if the device has applied a higher revision
+// than its bucket has: the broker lost its memory, or was brought back from an old
+// copy, and the device would refuse what comes now. The mark stays until revisions
+// have caught up.
+func marked(id protocol.DeviceID, document []byte, known fleet.Device) ([]byte, error) {
+	from := rollbackFrom(known)
+	if from == 0 || document == nil && known.Desired.Revision == 0 {
+		// Where nobody has ever decided, nothing is to be said.
+		return document, nil
+	}
+	state := &protocol.DesiredState{Version: protocol.Version, Device: id, Containers: []protocol.Container{}}
+	if document != nil {
+		var err error
+		if state, err = protocol.DecodeDesiredState(document); err != nil {
+			return nil, err
+		}
+	}
+	state.RollbackFrom = from
+	return state.Encode()
+}
+
+// rollbackFrom is the revision that the device's next document has to be marked
+// with; 0 is none.
+func rollbackFrom(known fleet.Device) uint64 {
+	var from uint64
+	if s := known.Status; s != nil {
+		from = cmp.Or(s.Applied, s.Revision)
+	}
+	// Few are marked, and reading each would take time.
+	if bytes.Contains(known.Desired.Document, []byte(`"rollbackFrom"`)) {
+		// What cannot be read is not marked.
+		if present, err := protocol.DecodeDesiredState(known.Desired.Document); err == nil {
+			from = max(from, present.RollbackFrom)
+		}
+	}
+	if from <= known.Desired.Revision {
+		return 0
+	}
+	return from
+}
+
 func (r *devices) put(ctx context.Context, id protocol.DeviceID, document []byte, last uint64) (uint64, error) {
 	if document == nil {
 		return r.store.Delete(ctx, protocol.BucketDesired, id, last)
@@ -98,8 +144,9 @@ func standing(shares fleet.Shares, known fleet.Device, changed func(uid string) 
 		switch {
 		case changed(uid):
 			share.Since = revision
-		case before == 0:
-			// As after a restart: it stood at the present revision at least.
+		case before == 0, before > known.Desired.Revision:
+			// As after a restart, or after the bucket lost its memory: it stood at the
+			// present revision at least.
 			share.Since = known.Desired.Revision
 		default:
 			share.Since = before

@@ -168,6 +168,10 @@ func (e *Events) Changed(b protocol.Bucket, v bucket.Value) {
 		if (before == nil) != (status == nil) || refusal(before) != refusal(status) {
 			e.said(v.ID)
 		}
+		if known := e.table.Get(v.ID); rollbackFrom(known) > 0 && rollbackFrom(known) != rollbackFrom(fleet.Device{Status: before, Desired: known.Desired}) {
+			// The device has applied more than its bucket knows of.
+			e.device(v.ID)
+		}
 	case protocol.BucketDesired:
 		before := e.table.Get(v.ID).Desired
 		e.concerns(e.table.SetDesired(v.ID, fleet.Desired{Revision: v.Revision, Document: v.Data}))

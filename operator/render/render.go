@@ -161,6 +161,7 @@ func container(c *v1alpha1.Container, ref protocol.DeploymentRef) protocol.Conta
 		Args:          c.Args,
 		RestartPolicy: protocol.RestartPolicy(cmp.Or(c.RestartPolicy, string(protocol.RestartAlways))),
 	}
+	out.HealthCheck = healthCheck(c.HealthCheck)
 	for _, e := range c.Env {
 		out.Env = append(out.Env, protocol.EnvVar{Name: e.Name, Value: e.Value})
 	}
@@ -174,6 +175,27 @@ func container(c *v1alpha1.Container, ref protocol.DeploymentRef) protocol.Conta
 	}
 	for _, v := range c.Volumes {
 		out.Volumes = append(out.Volumes, protocol.Volume{Name: v.Name, HostPath: v.HostPath, MountPath: v.MountPath, ReadOnly: v.ReadOnly})
+	}
+	return out
+}
+
+// healthCheck fills in podman's defaults.
+func healthCheck(h *v1alpha1.HealthCheck) *protocol.HealthCheck {
+	if h == nil {
+		return nil
+	}
+	out := &protocol.HealthCheck{
+		Command:            h.Command,
+		IntervalSeconds:    cmp.Or(h.IntervalSeconds, protocol.DefaultHealthInterval),
+		TimeoutSeconds:     cmp.Or(h.TimeoutSeconds, protocol.DefaultHealthTimeout),
+		Retries:            cmp.Or(h.Retries, protocol.DefaultHealthRetries),
+		StartPeriodSeconds: h.StartPeriodSeconds,
+	}
+	if h.HTTP != nil {
+		out.HTTP = &protocol.HTTPCheck{Port: port(h.HTTP.Port), Path: cmp.Or(h.HTTP.Path, "/")}
+	}
+	if h.TCP != nil {
+		out.TCP = &protocol.TCPCheck{Port: port(h.TCP.Port)}
 	}
 	return out
 }

@@ -43,14 +43,23 @@ func source(t interface{ Fatalf(string, ...any) }, d *v1alpha1.Deployment) *rend
 func TestDeviceRendersEveryField(t *testing.T) {
 	d := deployment("web", 1, map[string]string{"group": "a"}, v1alpha1.Container{
 		Name: "app", Image: "example/app:1", Command: []string{"/app"}, Args: []string{"-v"},
-		Env:     []v1alpha1.EnvVar{{Name: "A", Value: "1"}, {Name: "B"}},
-		Ports:   []v1alpha1.Port{{ContainerPort: 80, HostPort: 8080, HostIP: "127.0.0.1", Protocol: "udp"}, {ContainerPort: 65535, HostPort: 1}},
-		Volumes: []v1alpha1.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true}},
-	}, v1alpha1.Container{Name: "aide", Image: "example/aide:1", RestartPolicy: "Never"})
+		Env:         []v1alpha1.EnvVar{{Name: "A", Value: "1"}, {Name: "B"}},
+		Ports:       []v1alpha1.Port{{ContainerPort: 80, HostPort: 8080, HostIP: "127.0.0.1", Protocol: "udp"}, {ContainerPort: 65535, HostPort: 1}},
+		Volumes:     []v1alpha1.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true}},
+		HealthCheck: &v1alpha1.HealthCheck{HTTP: &v1alpha1.HTTPCheck{Port: 80}},
+	}, v1alpha1.Container{
+		Name: "aide", Image: "example/aide:1", RestartPolicy: "Never",
+		HealthCheck: &v1alpha1.HealthCheck{Command: []string{"/check"}, IntervalSeconds: 5, TimeoutSeconds: 2, Retries: 1, StartPeriodSeconds: 9},
+	}, v1alpha1.Container{
+		Name: "port", Image: "example/port:1", HealthCheck: &v1alpha1.HealthCheck{TCP: &v1alpha1.TCPCheck{Port: 5}},
+	})
 	ref := protocol.DeploymentRef{Namespace: "default", Name: "web", UID: "uid-web"}
 	plan := render.Device("device-1", map[string]string{"group": "a", "more": "x"}, []*render.Source{source(t, d)})
 	want := []protocol.Container{
-		{Name: "aide", Deployment: ref, Image: "example/aide:1", RestartPolicy: "Never"},
+		{
+			Name: "aide", Deployment: ref, Image: "example/aide:1", RestartPolicy: "Never",
+			HealthCheck: &protocol.HealthCheck{Command: []string{"/check"}, IntervalSeconds: 5, TimeoutSeconds: 2, Retries: 1, StartPeriodSeconds: 9},
+		},
 		{
 			Name: "app", Deployment: ref, Image: "example/app:1", Command: []string{"/app"}, Args: []string{"-v"},
 			Env: []protocol.EnvVar{{Name: "A", Value: "1"}, {Name: "B"}},
@@ -60,6 +69,13 @@ func TestDeviceRendersEveryField(t *testing.T) {
 			},
 			Volumes:       []protocol.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true}},
 			RestartPolicy: "Always",
+			HealthCheck: &protocol.HealthCheck{
+				HTTP: &protocol.HTTPCheck{Port: 80, Path: "/"}, IntervalSeconds: 30, TimeoutSeconds: 30, Retries: 3,
+			},
+		},
+		{
+			Name: "port", Deployment: ref, Image: "example/port:1", RestartPolicy: "Always",
+			HealthCheck: &protocol.HealthCheck{TCP: &protocol.TCPCheck{Port: 5}, IntervalSeconds: 30, TimeoutSeconds: 30, Retries: 3},
 		},
 	}
 	if !reflect.DeepEqual(plan.State.Containers, want) {

@@ -74,12 +74,19 @@ func Drift(ctx context.Context, in Input) {
 	reported, err := trial.StatusOf(status, in.Name("changed"))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(reported.Replaced.Drift).To(ConsistOf(
-		protocol.Difference{Field: "env." + level, Desired: "two", Live: "one"},
+		protocol.Difference{Field: "env." + level, Desired: "(another value)", Live: "(a value)"},
 	))
 	replaced := in.Running(ctx, one, in.Name("changed"))
 	Expect(replaced.ID).To(Equal(reported.ContainerID))
 	in.hasEnvironment(ctx, one, replaced, level+"=two")
 	in.Untouched(ctx, one, kept)
+
+	By("waiting for the old one to go, which is kept until the new one has shown that it works")
+	in.Eventually(ctx, trial.IntervalDelivered, func(g Gomega) {
+		names, err := trial.ContainerNames(ctx, one)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(names).NotTo(ContainElement(in.Name("changed") + ".last"))
+	}).Should(Succeed())
 
 	By("making sure that it was replaced once, and stays")
 	in.ReconcileIdle(ctx, admin, one, 2)

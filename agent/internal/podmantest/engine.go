@@ -26,6 +26,10 @@ import (
 // accepts connections and never answers.
 const StuckRegistry = "127.0.0.1:5999"
 
+// Registry is the address, inside an engine's network, of a registry that has what
+// was pushed to it since the engine's last [Engine.PowerOn].
+const Registry = "127.0.0.1:5998"
+
 // readyTimeout bounds the start of an engine; none expects to reach it.
 const readyTimeout = 30 * time.Second
 
@@ -95,7 +99,8 @@ image_copy_tmp_dir = %[3]q
 [network]
 network_config_dir = %[4]q
 `, min(files.Max, 1<<16), int64(processes.Max), e.Folder, filepath.Join(e.Folder, "networks"))
-	for name, content := range map[string]string{"storage.conf": storage, "containers.conf": containers} {
+	registries := fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", Registry)
+	for name, content := range map[string]string{"storage.conf": storage, "containers.conf": containers, "registries.conf": registries} {
 		if err := os.WriteFile(filepath.Join(e.Folder, name), []byte(content), 0o600); err != nil {
 			return fmt.Errorf("configure podman: %w", err)
 		}
@@ -106,6 +111,7 @@ network_config_dir = %[4]q
 func (e *Engine) environment() []string {
 	return append(os.Environ(),
 		"CONTAINERS_CONF="+filepath.Join(e.Folder, "containers.conf"),
+		"CONTAINERS_REGISTRIES_CONF="+filepath.Join(e.Folder, "registries.conf"),
 		"CONTAINERS_STORAGE_CONF="+filepath.Join(e.Folder, "storage.conf"),
 		"PODMAN_IGNORE_CGROUPSV1_WARNING=1",
 		"TMPDIR="+e.Folder,

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,6 +51,7 @@ func inside(folder string) error {
 		return err
 	}
 	go stall()
+	go serve()
 	service := exec.CommandContext(context.Background(), "podman",
 		"--log-level=warn", "system", "service", "--time=0", "unix://"+filepath.Join(folder, "podman.sock"))
 	service.Stdout, service.Stderr = os.Stdout, os.Stderr
@@ -125,6 +129,15 @@ func stall() {
 			conn.Close()
 		}()
 	}
+}
+
+// serve is a registry that keeps what is pushed to it in memory.
+func serve() {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", Registry)
+	if err == nil {
+		err = http.Serve(listener, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	}
+	fmt.Fprintln(os.Stderr, "podmantest: registry:", err)
 }
 
 func magic(path string) int64 {

@@ -54,9 +54,9 @@ type Container struct {
 	// +kubebuilder:default=Always
 	// +kubebuilder:validation:Enum=Always;OnFailure;Never
 	RestartPolicy string `json:"restartPolicy,omitempty"`
-	// healthCheck is reserved, and refused for now.
+	// healthCheck says how to find out whether the container works. Without it, one
+	// that keeps running does.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="false",message="healthCheck is reserved and not supported yet: leave it out"
 	HealthCheck *HealthCheck `json:"healthCheck,omitempty"`
 }
 
@@ -133,25 +133,68 @@ const (
 	RestartNever     = "Never"
 )
 
-// HealthCheck is how to find out whether a container works. It is reserved: no
-// device looks at it yet, so the API server refuses it.
+// HealthCheck is how to find out whether a container works: by a command in it, a
+// page of it, or a port of it. A new container that does not is taken back, and the
+// one before runs again.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.command) && size(self.command) > 0 ? 1 : 0) + (has(self.http) ? 1 : 0) + (has(self.tcp) ? 1 : 0) == 1",message="exactly one of command, http and tcp must be set"
 type HealthCheck struct {
 	// command is run in the container; status 0 says that it works.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MaxLength=4096
+	// +kubebuilder:validation:items:Pattern=`^[^\x00]*$`
+	// +kubebuilder:validation:items:XValidation:rule="size(bytes(self)) <= 4096",message="must have at most 4096 bytes"
 	Command []string `json:"command,omitempty"`
-	// intervalSeconds is the time between two checks.
+	// http asks for a page; an answer from 200 to 399 says that it works.
+	// +optional
+	HTTP *HTTPCheck `json:"http,omitempty"`
+	// tcp connects to a port; that somebody listens says that it works.
+	// +optional
+	TCP *TCPCheck `json:"tcp,omitempty"`
+	// intervalSeconds is the time between two checks; 30 if it is left out.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
 	IntervalSeconds int32 `json:"intervalSeconds,omitempty"`
-	// timeoutSeconds is how long a check may take.
+	// timeoutSeconds is how long a check may take; 30 if it is left out.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
 	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
-	// retries is how many checks in a row must fail.
+	// retries is how many checks in a row must fail; 3 if it is left out.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
 	Retries int32 `json:"retries,omitempty"`
+	// startPeriodSeconds is how long after its start a container's failures do not
+	// count.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=86400
+	StartPeriodSeconds int32 `json:"startPeriodSeconds,omitempty"`
+}
+
+// HTTPCheck asks for a page of a container.
+type HTTPCheck struct {
+	// port is the container's.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port"`
+	// path is the page's; / if it is left out.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^/([!-.0-~][!-~]*)?$`
+	Path string `json:"path,omitempty"`
+}
+
+// TCPCheck connects to a port of a container.
+type TCPCheck struct {
+	// port is the container's.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	Port int32 `json:"port"`
 }
