@@ -59,6 +59,9 @@ func (a *agent) Restart(ctx context.Context, workload string) error {
 	return a.podman.Restart(ctx, live.ID)
 }
 
+// Retry implements command.Agent.
+func (a *agent) Retry(workload string) error { return a.reconciler.Retry(workload) }
+
 // How much of a container is told, so that it fits into an answer.
 const (
 	maxEntries = 64

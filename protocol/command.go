@@ -24,6 +24,9 @@ const (
 	VerbLogs Verb = "logs"
 	// VerbRestart asks that a workload's container be stopped and started again.
 	VerbRestart Verb = "restart"
+	// VerbRetry asks that a workload be tried again now that was taken back, failed or
+	// waits for its next attempt; the answer does not wait for how that goes.
+	VerbRetry Verb = "retry"
 	// VerbRotate asks that the device replace its key with one that it makes now; the
 	// answer does not wait for that.
 	VerbRotate Verb = "rotate"
@@ -34,7 +37,7 @@ const (
 
 // Verbs are all commands.
 func Verbs() []Verb {
-	return []Verb{VerbPing, VerbReconcile, VerbInspect, VerbLogs, VerbRestart, VerbRotate, VerbWipe}
+	return []Verb{VerbPing, VerbReconcile, VerbInspect, VerbLogs, VerbRestart, VerbRetry, VerbRotate, VerbWipe}
 }
 
 // MaxCommandSize is the most bytes the payload of a command may have.
@@ -106,7 +109,7 @@ func (r *CommandRequest) ValidateFor(verb Verb) error {
 	}
 	switch verb {
 	case VerbInspect:
-	case VerbLogs, VerbRestart:
+	case VerbLogs, VerbRestart, VerbRetry:
 		if r.Workload == "" {
 			return invalid("workload", "is missing: %s is about one", verb)
 		}

@@ -25,6 +25,8 @@ func TestCommandIsForItsVerb(t *testing.T) {
 		"wipe":                       {protocol.VerbWipe, request{}, ""},
 		"wipe with workloads":        {protocol.VerbWipe, request{Workloads: true}, ""},
 		"wipe of one workload":       {protocol.VerbWipe, request{Workload: "web"}, "workload"},
+		"retry":                      {protocol.VerbRetry, request{Workload: "web"}, ""},
+		"retry of nothing":           {protocol.VerbRetry, request{}, "workload is missing"},
 		"restart with workloads":     {protocol.VerbRestart, request{Workload: "web", Workloads: true}, "workloads"},
 		"ping of a workload":         {protocol.VerbPing, request{Workload: "web"}, "workload"},
 		"reconcile of a workload":    {protocol.VerbReconcile, request{Workload: "web"}, "workload"},

@@ -77,6 +77,8 @@ func (d *double) Logs(ctx context.Context, _ string, _ int, _ bool, line func(pr
 func (d *double) Restart(context.Context, string) error { return nil }
 func (d *double) Rotate() error                         { return errNoService }
 
+func (d *double) Retry(workload string) error { return errors.New("there is no workload " + workload) }
+
 func (d *double) Wipe(string, bool) (func(), error) { return func() { close(d.wiped) }, nil }
 
 var errNoService = errors.New("there is no enrolment service")

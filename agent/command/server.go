@@ -34,6 +34,8 @@ type Agent interface {
 	Logs(ctx context.Context, workload string, tail int, follow bool, line func(protocol.LogLine) error) error
 	// Restart stops and starts a workload's container.
 	Restart(ctx context.Context, workload string) error
+	// Retry has a workload tried again.
+	Retry(workload string) error
 	// Rotate has the device's key replaced.
 	Rotate() error
 	// Wipe writes down that the device leaves its fleet, as an admin has ordered, and
@@ -125,7 +127,7 @@ func (s *Server) Run(ctx context.Context) {
 // kind is that of a verb's commands.
 func (s *Server) kind(verb protocol.Verb) *kind {
 	switch verb {
-	case protocol.VerbReconcile, protocol.VerbRestart, protocol.VerbRotate, protocol.VerbWipe:
+	case protocol.VerbReconcile, protocol.VerbRestart, protocol.VerbRetry, protocol.VerbRotate, protocol.VerbWipe:
 		return &s.work
 	case protocol.VerbLogs:
 		return &s.streams
@@ -228,6 +230,8 @@ func (s *Server) carryOut(ctx context.Context, c *command, reply *protocol.Comma
 		reply.Container, err = s.agent.Inspect(ctx, workload)
 	case protocol.VerbRestart:
 		err = s.agent.Restart(ctx, workload)
+	case protocol.VerbRetry:
+		err = s.agent.Retry(workload)
 	case protocol.VerbRotate:
 		err = s.agent.Rotate()
 	case protocol.VerbWipe:

@@ -111,6 +111,18 @@ func TestNothingIsChangedThatCannotBeWrittenDown(t *testing.T) {
 	}
 }
 
+func TestRetryIsAboutOneWorkload(t *testing.T) {
+	r := newRig(t, slog.New(slog.DiscardHandler))
+	r.ask(protocol.VerbRetry, `{"version":1,"workload":"web"}`)
+	if reply := r.next(); reply.Verb != protocol.VerbRetry || reply.Error != "there is no workload web" {
+		t.Errorf("a retry is answered %+v", reply)
+	}
+	r.ask(protocol.VerbRetry, plain)
+	if reply := r.next(); !strings.Contains(reply.Error, "workload is missing") {
+		t.Errorf("a retry of nothing is answered %+v", reply)
+	}
+}
+
 func TestWipeComesAfterItsAnswer(t *testing.T) {
 	r := newRig(t, slog.New(slog.DiscardHandler))
 	r.ask(protocol.VerbRotate, plain)
