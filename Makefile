@@ -20,6 +20,7 @@ CGO := 1
 TAGS := $(TAGS),vm
 endif
 export GOFLAGS := $(GOFLAGS) -tags=$(TAGS)
+export N CURVE
 
 .PHONY: help
 help: ## list the targets
@@ -91,6 +92,11 @@ SOAK ?= 1h
 soak: ## have an agent live through all that happens to one for SOAK (default 1h), and count what it holds
 	@scripts/setup
 	@SOAK=$(SOAK) go test -run '^$$' -bench '^BenchmarkSoak$$' -benchtime 1x -timeout 0 -v ./agent
+
+# ARGS is split by the shell as on a command line: ARGS='--only "broker killed"'.
+.PHONY: bench-storm
+bench-storm: setup ## measure how N devices (default 1000; CURVE=all) come back to a killed broker
+	@ci/bench-storm $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 30s)

@@ -24,6 +24,7 @@ import (
 	"github.com/seatrial/seatrial/agent/prune"
 	"github.com/seatrial/seatrial/agent/reconcile"
 	"github.com/seatrial/seatrial/agent/report"
+	"github.com/seatrial/seatrial/agent/settings"
 	"github.com/seatrial/seatrial/agent/wipe"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -44,6 +45,7 @@ type agent struct {
 	info       *report.Document
 	pruner     *prune.Pruner
 	heart      *report.Heart
+	settings   *settings.Keeper
 	pressures  facts.Pressures
 	clock      *facts.Clock
 	// engineInfo is what podman last said of itself.
@@ -88,7 +90,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 		return nil, err
 	}
 	a.link = connection.New(connection.Settings{
-		URL: c.Broker.URL, Device: c.Device, Jitter: c.Broker.Jitter,
+		URL: c.Broker.URL, Device: c.Device, Spread: a.spread,
 		Handlers: map[string]nats.MsgHandler{
 			protocol.DoorbellSubject(c.Device):     func(msg *nats.Msg) { a.readClock(msg); a.follower.Doorbell(msg) },
 			protocol.CommandSubject(c.Device, "*"): func(msg *nats.Msg) { a.commands.Handle(msg) },
@@ -107,6 +109,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 		log.Warn("a command was under way when the agent ended", "verb", entry.Verb, "workload", entry.Workload, "who", entry.Who, "time", entry.Time)
 	}
 	a.audit, a.commands = record, command.NewServer(c.Device, a, a.link, record, log)
+	a.settings = settings.NewKeeper(c.StateDir, config.DefaultJitter, a.link, log)
 	a.pruner = prune.New(prune.Settings{
 		StateDir: c.StateDir, After: c.Images.PruneAfter, Needs: a.needs, Short: a.diskIsShort,
 	}, a.podman, log)
@@ -126,7 +129,7 @@ func (a *agent) run(ctx context.Context) error {
 	defer a.end()
 	group, ctx := errgroup.WithContext(ctx)
 	parts := []func(context.Context){
-		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.watchDevice, a.serveMetrics, a.supervise,
+		a.reconciler.Run, a.follower.Run, a.status.Run, a.info.Run, a.heart.Run, a.commands.Run, a.settings.Run, a.watchDevice, a.serveMetrics, a.supervise,
 		a.pruner.Run,
 	}
 	if a.keeper != nil {
@@ -149,6 +152,7 @@ func (a *agent) connected() {
 	}
 	a.heart.Beat()
 	a.follower.Ring()
+	a.settings.Ring()
 	a.info.Rewrite()
 	a.status.Rewrite()
 }
@@ -164,6 +168,14 @@ func (a *agent) diskIsShort() bool {
 	return slices.ContainsFunc(a.pressures.List(), func(p protocol.Pressure) bool {
 		return p.Type == protocol.DiskPressure && p.Active
 	})
+}
+
+// spread is the time over which the fleet's devices spread their connections.
+func (a *agent) spread() time.Duration {
+	if fixed := a.config.Broker.Jitter; fixed > 0 {
+		return fixed
+	}
+	return a.settings.Spread()
 }
 
 func (a *agent) renderStatus(context.Context) ([]byte, error) {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -18,13 +16,11 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
-	library "github.com/synadia-io/callout.go"
 	"golang.org/x/sys/unix"
 
 	"github.com/seatrial/seatrial/callout"
-	"github.com/seatrial/seatrial/callout/admission"
 	"github.com/seatrial/seatrial/callout/config"
-	"github.com/seatrial/seatrial/callout/token"
+	"github.com/seatrial/seatrial/callout/internal/library"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -51,7 +47,7 @@ func child(kind, file string) int {
 			debug.SetGCPercent(callout.GCPercent)
 			err = callout.Run(ctx, c, slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 		case libraryKind:
-			err = runLibrary(ctx, c)
+			err = library.Run(ctx, c)
 		}
 	}
 	if err != nil {
@@ -60,62 +56,6 @@ func child(kind, file string) int {
 	}
 	return 0
 }
-
-func runLibrary(ctx context.Context, c *config.Config) error {
-	keys := token.NewKeySet(token.KeySetOptions{Issuer: c.Issuer})
-	go keys.Run(ctx)
-	<-keys.Loaded()
-	rules := admission.New(token.NewVerifier(c.Issuer, c.Project, keys), admission.Options{ExpiryJitter: c.Limits.ExpiryJitter})
-	account, err := nkeys.FromSeed(c.Keys.Account)
-	if err != nil {
-		return err
-	}
-	user, err := nkeys.FromSeed(c.NATS.Seed)
-	if err != nil {
-		return err
-	}
-	public, err := user.PublicKey()
-	if err != nil {
-		return err
-	}
-	nc, err := nats.Connect(c.NATS.URL, nats.Nkey(public, user.Sign))
-	if err != nil {
-		return err
-	}
-	defer nc.Close()
-	authorize := func(request *jwt.AuthorizationRequest) (string, error) {
-		g, err := rules.Admit(ctx, request.ConnectOptions.Token)
-		if err != nil {
-			return "", err
-		}
-		claims := jwt.NewUserClaims(request.UserNkey)
-		claims.Name, claims.Audience, claims.Expires = g.Name, g.Account, g.Expires.Unix()
-		claims.Pub.Allow, claims.Sub.Allow = g.Permissions.Publish, g.Permissions.Subscribe
-		return claims.Encode(account)
-	}
-	if _, err := library.NewAuthorizationService(nc, library.Name("callout"), library.Authorizer(authorize),
-		library.ResponseSignerKey(account), library.AsyncWorkers(runtime.GOMAXPROCS(0)), library.Logger(silent{})); err != nil {
-		return err
-	}
-	if err := nc.Flush(); err != nil {
-		return err
-	}
-	server := &http.Server{Addr: c.HTTPAddress, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
-	go func() { <-ctx.Done(); _ = server.Close() }()
-	_ = server.ListenAndServe()
-	return nil
-}
-
-// silent is a logger for the library, which otherwise writes a line for each
-// request.
-type silent struct{}
-
-func (silent) Noticef(string, ...any) {}
-func (silent) Warnf(string, ...any)   {}
-func (silent) Fatalf(string, ...any)  {}
-func (silent) Errorf(string, ...any)  {}
-func (silent) Debugf(string, ...any)  {}
-func (silent) Tracef(string, ...any)  {}
 
 // side is one of the two that are compared, with a broker of its own.
 type side struct {

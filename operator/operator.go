@@ -24,6 +24,7 @@ import (
 	"github.com/seatrial/seatrial/operator/controller"
 	"github.com/seatrial/seatrial/operator/enrol"
 	"github.com/seatrial/seatrial/operator/fleet"
+	"github.com/seatrial/seatrial/operator/pace"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	HealthAddress, MetricsAddress string
 	// HeartbeatTimeout is how long after its last heartbeat a device is missing.
 	HeartbeatTimeout time.Duration
+	// AdmissionsPerSecond is how many connections a second broker, callout and issuer
+	// are taken to admit until that was measured.
+	AdmissionsPerSecond int
 	// LeaderElect makes it wait until it holds the lease in LeaderNamespace.
 	LeaderElect     bool
 	LeaderNamespace string
@@ -54,6 +58,9 @@ func (o Options) validate() error {
 	}
 	if o.HeartbeatTimeout < minHeartbeatTimeout {
 		problems = append(problems, fmt.Errorf("--heartbeat-timeout is %s, it must be %s at least", o.HeartbeatTimeout, minHeartbeatTimeout))
+	}
+	if o.AdmissionsPerSecond < 1 {
+		problems = append(problems, fmt.Errorf("--admissions-per-second is %d, it must be 1 at least", o.AdmissionsPerSecond))
 	}
 	if o.SeedFile == "" {
 		problems = append(problems, errors.New("--nats-seed-file is missing"))
@@ -106,7 +113,16 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err := controller.Add(m, store, table, events); err != nil {
 		return err
 	}
-	if _, err := nc.Subscribe(protocol.AllHeartbeats, events.Heartbeat); err != nil {
+	publisher := pace.NewPublisher(nc, store, table, func() bool { return events.Synced() == nil }, o.AdmissionsPerSecond)
+	if err := m.Add(publisher); err != nil {
+		return fmt.Errorf("add to the manager: %w", err)
+	}
+	heard := func(msg *nats.Msg) {
+		if id, ok := events.Heartbeat(msg); ok {
+			publisher.Gauge.Heard(id, time.Now())
+		}
+	}
+	if _, err := nc.Subscribe(protocol.AllHeartbeats, heard); err != nil {
 		return fmt.Errorf("listen for heartbeats: %w", err)
 	}
 	followers := []follower{

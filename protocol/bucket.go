@@ -3,7 +3,7 @@ package protocol
 import "time"
 
 // Bucket is the name of a key-value bucket in account STATE. Its keys are
-// device ids.
+// device ids, but for [BucketSettings].
 type Bucket string
 
 // The buckets of a fleet.
@@ -17,10 +17,20 @@ const (
 	// BucketDenied holds who may not connect, whatever the token says; see
 	// [Denial]. The operator and people who decommission by hand write it.
 	BucketDenied Bucket = "denied"
+	// BucketSettings holds how all devices behave together: one document, under
+	// [SettingsKey]. The operator writes it.
+	BucketSettings Bucket = "fleet-settings"
 )
 
+// SettingsKey is the one key of [BucketSettings]. It is of the form of a device's
+// id, as all keys are, and has nothing to do with a device that may be called so.
+const SettingsKey DeviceID = "fleet"
+
 // Buckets are all buckets, in the order in which they are made.
-func Buckets() []Bucket { return []Bucket{BucketDesired, BucketInfo, BucketStatus, BucketDenied} }
+func Buckets() []Bucket { return append(DeviceBuckets(), BucketSettings) }
+
+// DeviceBuckets are those whose keys are device ids.
+func DeviceBuckets() []Bucket { return []Bucket{BucketDesired, BucketInfo, BucketStatus, BucketDenied} }
 
 // MaxDocumentSize is the most bytes a document in a bucket may have, headers
 // included. It bounds what a hostile device can make the broker keep.

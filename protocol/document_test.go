@@ -47,6 +47,7 @@ func kinds() []kind {
 		{"denial", decoder(protocol.DecodeDenial), drawDenial, `{"version":1,"device":"d","by":"x","reason":"y","time":"2026-01-01T00:00:00Z"}`},
 		{"command", decoder(protocol.DecodeCommandRequest), drawCommandRequest, `{"version":1}`},
 		{"command reply", decoder(protocol.DecodeCommandReply), drawCommandReply, `{"version":1,"device":"d"}`},
+		{"fleet settings", decoder(protocol.DecodeFleetSettings), drawFleetSettings, `{"version":1,"spreadMillis":1000,"devices":1,"admissionsPerSecond":1}`},
 	}, enrolments()...)
 }
 

@@ -38,9 +38,9 @@ type Permissions struct {
 // characters that no other device sees.
 //
 // The device may not subscribe to what it may publish, and holds no JetStream
-// permission but the direct read of its own key in the one bucket that it does
-// not write: an answer with content of its own choosing is what an attacker
-// would reflect.
+// permission but the direct read of two keys that it does not write, its own
+// desired state and the fleet's settings: an answer with content of its own
+// choosing is what an attacker would reflect.
 func DevicePermissions(id DeviceID) Permissions {
 	return Permissions{
 		Publish: []string{
@@ -48,6 +48,7 @@ func DevicePermissions(id DeviceID) Permissions {
 			BucketInfo.Subject(id),
 			BucketStatus.Subject(id),
 			BucketDesired.DirectGet(id),
+			BucketSettings.DirectGet(SettingsKey),
 			adminInboxes + ".>",
 		},
 		Subscribe: []string{
@@ -65,7 +66,7 @@ func AdminPermissions(name string) Permissions {
 		Publish:   []string{AllCommands},
 		Subscribe: []string{AllDevices, AdminInboxPrefix(name) + ".>"},
 	}
-	for _, b := range Buckets() {
+	for _, b := range DeviceBuckets() {
 		p.Publish = append(p.Publish, b.DirectGets())
 	}
 	return p
@@ -127,9 +128,10 @@ func Shares() []Share {
 		state(ShareService, BucketInfo.Subjects()),
 		state(ShareService, BucketStatus.Subjects()),
 	}
-	for _, b := range Buckets() {
+	for _, b := range DeviceBuckets() {
 		shares = append(shares, state(ShareService, b.DirectGets()))
 	}
-	shares = append(shares, Share{Kind: ShareStream, From: AccountDevices, To: AccountState, Subject: AllHeartbeats})
+	shares = append(shares, state(ShareService, BucketSettings.DirectGet(SettingsKey)),
+		Share{Kind: ShareStream, From: AccountDevices, To: AccountState, Subject: AllHeartbeats})
 	return append(shares, calloutShares()...)
 }

@@ -37,7 +37,7 @@ func owned(id protocol.DeviceID) []string {
 		protocol.CommandSubject(id, protocol.VerbPing), protocol.CommandSubject(id, protocol.VerbReconcile),
 		protocol.InboxPrefix(id) + ".x", protocol.InboxPrefix(id) + ".x.y",
 	}
-	for _, b := range protocol.Buckets() {
+	for _, b := range protocol.DeviceBuckets() {
 		subjects = append(subjects, b.Subject(id), b.DirectGet(id))
 	}
 	return subjects
@@ -87,7 +87,7 @@ func TestDeviceHasWhatItNeeds(t *testing.T) {
 	p := protocol.DevicePermissions("d")
 	for _, subject := range []string{
 		protocol.HeartbeatSubject("d"), protocol.BucketInfo.Subject("d"), protocol.BucketStatus.Subject("d"),
-		protocol.BucketDesired.DirectGet("d"), protocol.AdminInboxPrefix("alice") + ".x.y",
+		protocol.BucketDesired.DirectGet("d"), protocol.BucketSettings.DirectGet(protocol.SettingsKey), protocol.AdminInboxPrefix("alice") + ".x.y",
 	} {
 		if !anyMatches(p.Publish, subject) {
 			t.Errorf("it may not publish %s", subject)
@@ -105,6 +105,9 @@ func TestDeviceHasWhatItNeeds(t *testing.T) {
 			t.Errorf("it may read back %s, which it writes", b)
 		}
 	}
+	if anyMatches(p.Publish, protocol.BucketSettings.Subject(protocol.SettingsKey)) {
+		t.Error("it may write the fleet's settings")
+	}
 }
 
 func TestAdminReadsAllAndWritesNoKey(t *testing.T) {
@@ -112,9 +115,11 @@ func TestAdminReadsAllAndWritesNoKey(t *testing.T) {
 		id, name := deviceIDs().Draw(t, "id"), string(deviceIDs().Draw(t, "name"))
 		p := protocol.AdminPermissions(name)
 		for _, b := range protocol.Buckets() {
-			if anyMatches(p.Publish, b.Subject(id)) {
-				t.Fatalf("%s may write %s", name, b.Subject(id))
+			if anyMatches(p.Publish, b.Subject(id)) || anyMatches(p.Publish, b.Subject(protocol.SettingsKey)) {
+				t.Fatalf("%s may write %s", name, b)
 			}
+		}
+		for _, b := range protocol.DeviceBuckets() {
 			if !anyMatches(p.Publish, b.DirectGet(id)) {
 				t.Fatalf("%s may not read %s", name, b.Subject(id))
 			}
@@ -189,6 +194,7 @@ func TestShares(t *testing.T) {
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_device-info.$KV.device-info.*"},
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_device-status.$KV.device-status.*"},
 		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_denied.$KV.denied.*"},
+		{Kind: protocol.ShareService, From: state, To: devices, Subject: "$JS.API.DIRECT.GET.KV_fleet-settings.$KV.fleet-settings.fleet"},
 		{Kind: protocol.ShareStream, From: devices, To: state, Subject: "device.*.heartbeat"},
 		{Kind: protocol.ShareStream, From: state, To: auth, Subject: "denied.*"},
 		{Kind: protocol.ShareService, From: state, To: auth, Subject: "$JS.API.DIRECT.GET.KV_denied", Many: true},

@@ -61,9 +61,9 @@ type Enrolment struct {
 // Broker is how the broker is reached.
 type Broker struct {
 	URL string
-	// Jitter is the longest random wait before a connection attempt. It should be
-	// a fleet's size divided by its admissions per second, with a margin: 12 s
-	// for 5,000 devices.
+	// Jitter is the time over which the fleet's devices spread their connections,
+	// the longest random wait before one. Zero leaves it to what the operator
+	// publishes, which knows the fleet's size, and to DefaultJitter until it has.
 	Jitter time.Duration
 }
 
@@ -153,7 +153,7 @@ func (r *reader) config(raw map[string]any) *Config {
 		Identity: Identity{Issuer: identity.text("issuer"), Project: identity.text("project")},
 		Broker: Broker{
 			URL:    broker.text("url"),
-			Jitter: broker.duration("jitter", DefaultJitter, 0, 5*time.Minute),
+			Jitter: broker.duration("jitter", 0, 0, 5*time.Minute),
 		},
 		Podman: Podman{
 			Socket:  podman.text("socket"),

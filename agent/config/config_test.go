@@ -52,7 +52,7 @@ func TestLoad(t *testing.T) {
 	if c.Device != "device-1" || c.Labels["example.org/site"] != "north" || c.Identity.Key.User != "device-1" {
 		t.Errorf("configuration is %+v", c)
 	}
-	if c.Podman.Network != drift.Bridge || c.Broker.Jitter != DefaultJitter {
+	if c.Podman.Network != drift.Bridge || c.Broker.Jitter != 0 {
 		t.Errorf("network %q, jitter %s, want the defaults", c.Podman.Network, c.Broker.Jitter)
 	}
 	if want := (Intervals{10 * time.Second, DefaultResync, DefaultCompare}); c.Interval != want {

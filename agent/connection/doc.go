@@ -1,8 +1,8 @@
 // Package connection keeps one connection to the broker, for as long as the agent
 // runs.
 //
-// It exists because no device is ever lost: every attempt presents an access token
-// that was made for it, attempts never end, neither the issuer's nor the broker's
+// It exists because no device is ever lost: every connection presents an access
+// token that was made since the last was lost, attempts never end, neither the issuer's nor the broker's
 // absence stops anything else, and attempts are spread so that a fleet that comes
 // back does not bring its broker down again. It imports protocol and credential
 // alone of this module.

@@ -17,6 +17,13 @@ import (
 // ErrDown says that there is no connection at present.
 var ErrDown = errors.New("not connected to the broker")
 
+// What a link logs, at debug, of attempts that failed: [AttemptFailed] if the broker
+// could not be reached, [TurnedAway] if it was presented a token in vain.
+const (
+	AttemptFailed = "could not connect to the broker"
+	TurnedAway    = "the broker did not let the device in"
+)
+
 // Minter makes access tokens.
 type Minter interface {
 	Mint(ctx context.Context) (credential.Token, error)
@@ -27,8 +34,9 @@ type Settings struct {
 	// URL is the broker's, several with commas between them.
 	URL    string
 	Device protocol.DeviceID
-	// Jitter is the longest random wait before an attempt.
-	Jitter time.Duration
+	// Spread returns the time over which the fleet's devices spread their
+	// connections at present. It must not block.
+	Spread func() time.Duration
 	// Handlers are called for messages, by the subject they are for. They must
 	// not block.
 	Handlers map[string]nats.MsgHandler
@@ -61,14 +69,14 @@ func New(settings Settings, minter Minter, log *slog.Logger) *Link {
 	return &Link{
 		settings: settings,
 		log:      log,
-		tokens:   &tokens{minter: minter, jitter: settings.Jitter, log: log},
+		tokens:   &tokens{minter: minter, pace: pace{spread: settings.Spread}, log: log},
 		timeout:  connectTimeout,
 	}
 }
 
 // Run connects, and reconnects, until ctx ends.
 func (l *Link) Run(ctx context.Context) error {
-	for attempt := 0; l.tokens.prepare(ctx, attempt); attempt++ {
+	for l.tokens.prepare(ctx) {
 		if err := l.hold(ctx); err != nil {
 			return err
 		}
@@ -126,9 +134,9 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 		nats.Name(string(l.settings.Device)),
 		nats.CustomInboxPrefix(protocol.InboxPrefix(l.settings.Device)),
 		nats.TokenHandler(l.tokens.hand),
-		nats.CustomReconnectDelay(func(attempt int) time.Duration {
+		nats.CustomReconnectDelay(func(int) time.Duration {
 			// This is called without the client's lock, before every attempt.
-			l.tokens.prepare(ctx, attempt)
+			l.tokens.prepare(ctx)
 			return 0
 		}),
 		nats.MaxReconnects(-1),
@@ -146,7 +154,7 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 			l.log.WarnContext(ctx, "lost the broker", "error", err)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			l.log.DebugContext(ctx, "could not connect to the broker", "error", err)
+			l.log.DebugContext(ctx, AttemptFailed, "error", err)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			var subject string

@@ -40,11 +40,13 @@ func (m *mint) Mint(context.Context) (credential.Token, error) {
 	return credential.Token{ID: strconv.FormatInt(number, 10), Expiry: time.Now().Add(time.Hour)}, nil
 }
 
+func spread(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
+
 // within runs a link and returns what is sent to for each connection.
 func within(t *testing.T, url string, m *mint, log *slog.Logger) (*Link, <-chan struct{}) {
 	t.Helper()
 	up := make(chan struct{}, 100)
-	l := New(Settings{URL: url, Device: "device-1", Jitter: 50 * time.Millisecond, Up: func() { up <- struct{}{} }}, m, log)
+	l := New(Settings{URL: url, Device: "device-1", Spread: spread(50 * time.Millisecond), Up: func() { up <- struct{}{} }}, m, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
@@ -100,7 +102,7 @@ func TestEachConnectionHasAnotherToken(t *testing.T) {
 }
 
 func TestDownIsSaid(t *testing.T) {
-	l := New(Settings{Device: "device-1"}, new(mint), quiet)
+	l := New(Settings{Device: "device-1", Spread: spread(0)}, new(mint), quiet)
 	if err := l.Publish("x", nil); !errors.Is(err, ErrDown) {
 		t.Errorf("publish: %v, want %v", err, ErrDown)
 	}
@@ -117,7 +119,7 @@ func (f failures) WithAttrs([]slog.Attr) slog.Handler       { return f }
 func (f failures) WithGroup(string) slog.Handler            { return f }
 
 func (f failures) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == "could not connect to the broker" {
+	if r.Message == AttemptFailed {
 		f <- struct{}{}
 	}
 	return nil
@@ -178,7 +180,7 @@ func TestSilentBrokerHoldsOneSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := New(Settings{URL: "nats://" + listener.Addr().String(), Device: "device-1", Jitter: time.Millisecond, Up: func() {}}, new(mint), quiet)
+	l := New(Settings{URL: "nats://" + listener.Addr().String(), Device: "device-1", Spread: spread(time.Millisecond), Up: func() {}}, new(mint), quiet)
 	l.timeout = 100 * time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -214,39 +216,57 @@ func TestSilentBrokerHoldsOneSocket(t *testing.T) {
 	listener.Close()
 }
 
-func TestSpread(t *testing.T) {
-	tokens := &tokens{jitter: time.Second}
-	for exponent, ceiling := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, mostWait, mostWait} {
-		var longest time.Duration
-		for range 1000 {
-			got := tokens.spread(exponent, true)
-			if got < leastWait || got > ceiling {
-				t.Fatalf("after %d failures the wait is %s, want %s to %s", exponent, got, leastWait, ceiling)
-			}
-			longest = max(longest, got)
-		}
-		if longest < ceiling/2 {
-			t.Errorf("after %d failures the longest of 1000 waits is %s of %s", exponent, longest, ceiling)
-		}
-	}
-}
-
-func TestHandGivesATokenOnce(t *testing.T) {
+// A token is kept while the outage lasts that it was made for, and no longer.
+func TestTokenIsForOneOutage(t *testing.T) {
 	m := new(mint)
-	tk := &tokens{minter: m, jitter: time.Millisecond, log: quiet}
+	tk := &tokens{minter: m, pace: pace{spread: spread(time.Millisecond)}, log: quiet}
 	if tk.hand(); tk.ready() {
 		t.Error("there is a token before one was made")
 	}
-	if !tk.prepare(t.Context(), 0) || !tk.ready() {
-		t.Fatal("no token is ready")
+	prepare := func() {
+		t.Helper()
+		if !tk.prepare(t.Context()) || !tk.ready() {
+			t.Fatal("no token is ready")
+		}
 	}
-	tk.hand()
-	if tk.ready() || tk.presented() != "1" {
-		t.Errorf("ready %t, presented %q, want one that is spent", tk.ready(), tk.presented())
+	for range maxPresentations {
+		prepare()
+		tk.hand()
+	}
+	if m.number.Load() != 1 || tk.presented() != "1" {
+		t.Errorf("%d tokens were made, %q presented, want one that is presented again", m.number.Load(), tk.presented())
+	}
+	prepare()
+	if tk.hand(); tk.presented() != "2" {
+		t.Error("a token that was turned away again and again is presented for ever")
+	}
+	tk.accepted()
+	if tk.ready() {
+		t.Error("a token that was accepted is kept for the next outage")
+	}
+	prepare()
+	tk.mu.Lock()
+	tk.madeAt = tk.madeAt.Add(-staleAfter - time.Second)
+	tk.mu.Unlock()
+	prepare()
+	if m.number.Load() != 4 {
+		t.Errorf("%d tokens were made, want another for one that is old", m.number.Load())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if tk.prepare(ctx, 1) {
+	if tk.prepare(ctx) {
 		t.Error("a token was prepared although nobody wants it any more")
+	}
+}
+
+// Nobody presents a token that ends soon.
+func TestShortLivedTokenIsMadeAnew(t *testing.T) {
+	tk := &tokens{pace: pace{spread: spread(0)}, log: quiet}
+	for life, want := range map[time.Duration]bool{time.Hour: true, 3 * time.Minute: true, 100 * time.Second: false} {
+		tk.next = &credential.Token{Expiry: time.Now().Add(life - time.Minute)}
+		tk.madeAt = time.Now().Add(-time.Minute)
+		if got := tk.fresh(); got != want {
+			t.Errorf("a minute after it was made for %s a token is fresh: %t", life, got)
+		}
 	}
 }

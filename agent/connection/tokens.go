@@ -4,50 +4,47 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/seatrial/seatrial/agent/credential"
 )
 
-// staleAfter is how long a token may wait for its attempt. While the broker is
-// away, attempts fail before a token is presented, and it can be kept for the next.
-const staleAfter = 30 * time.Second
-
-// Waits between attempts. Least keeps a short jitter from becoming a busy loop;
-// most bounds what a series of refusals or an issuer's outage makes of it.
+// A token is made for one outage and may be presented again while it lasts: who
+// is turned away because too many came at once does not cost the issuer another
+// signature. It is given up when it is old, since what the issuer says of the
+// device may have changed, and when it was presented so often that it may be the
+// token that is turned away.
 const (
-	leastWait = 100 * time.Millisecond
-	mostWait  = 30 * time.Second
+	staleAfter       = 5 * time.Minute
+	maxPresentations = 3
 )
-
-// patience is how many attempts in a row are made at full pace although each
-// presented a token in vain: a broker may be back before its callout is.
-const patience = 2
 
 // tokens keeps the one token that the next attempt will present.
 type tokens struct {
 	minter Minter
-	jitter time.Duration
 	log    *slog.Logger
 
 	mu     sync.Mutex
+	pace   pace
 	next   *credential.Token
 	madeAt time.Time
-	last   string
-	// refusals counts tokens that were presented since one was accepted.
-	refusals int
+	// presentations counts how often the token was given out.
+	presentations int
+	last          string
 }
 
-// prepare waits as this attempt should and has a token ready. It returns false if
-// ctx ended.
-func (t *tokens) prepare(ctx context.Context, attempt int) bool {
+// prepare waits as the next attempt should and has a token ready. It returns
+// false if ctx ended.
+func (t *tokens) prepare(ctx context.Context) bool {
 	t.mu.Lock()
-	exponent := max(0, t.refusals-patience)
+	turnedAway, refusals := t.pace.presented, t.pace.refusals
+	pause := t.pace.next()
 	t.mu.Unlock()
-	// The first of all attempts is spread, too: fleets are switched on at once.
-	if !wait(ctx, t.spread(exponent, attempt > 0)) {
+	if turnedAway {
+		t.log.DebugContext(ctx, TurnedAway, "times", refusals, "again", pause)
+	}
+	if !wait(ctx, pause) {
 		return false
 	}
 	for failures := 0; ; failures++ {
@@ -57,7 +54,7 @@ func (t *tokens) prepare(ctx context.Context, attempt int) bool {
 		token, err := t.minter.Mint(ctx)
 		if err == nil {
 			t.mu.Lock()
-			t.next, t.madeAt = &token, time.Now()
+			t.next, t.madeAt, t.presentations = &token, time.Now(), 0
 			t.mu.Unlock()
 			return true
 		}
@@ -65,7 +62,7 @@ func (t *tokens) prepare(ctx context.Context, attempt int) bool {
 			return false
 		}
 		t.report(ctx, failures, err)
-		if !wait(ctx, t.spread(failures, true)) {
+		if !wait(ctx, retryWait(t.pace.spread(), failures)) {
 			return false
 		}
 	}
@@ -81,31 +78,17 @@ func (t *tokens) report(ctx context.Context, failures int, err error) {
 	t.log.Log(ctx, level, "no access token, trying again", "failures", failures+1, "refused", errors.As(err, &refusal), "error", err)
 }
 
-// spread is a random wait of up to jitter × 2^exponent.
-func (t *tokens) spread(exponent int, atLeast bool) time.Duration {
-	ceiling := max(t.jitter, leastWait)
-	for range exponent {
-		ceiling = min(2*ceiling, max(mostWait, t.jitter))
-	}
-	if t.jitter == 0 && !atLeast {
-		return 0
-	}
-	spread := rand.N(ceiling)
-	if atLeast {
-		return max(spread, leastWait)
-	}
-	return spread
-}
-
-// fresh reports whether there is a token for the next attempt, and drops a stale
-// one.
+// fresh reports whether there is a token for the next attempt, and drops one that
+// should not be presented again.
 func (t *tokens) fresh() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.next == nil {
 		return false
 	}
-	if age := time.Since(t.madeAt); age > staleAfter || time.Until(t.next.Expiry) < staleAfter {
+	// A connection ends with its token: one with little life left is no good.
+	age, life := time.Since(t.madeAt), t.next.Expiry.Sub(t.madeAt)
+	if age > min(staleAfter, life/2) || t.presentations >= maxPresentations {
 		t.next = nil
 		return false
 	}
@@ -119,24 +102,25 @@ func (t *tokens) ready() bool {
 	return t.next != nil
 }
 
-// hand gives the token out, once.
+// hand gives the token out.
 func (t *tokens) hand() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.next == nil {
 		return ""
 	}
-	token := t.next
-	t.next, t.last = nil, token.ID
-	t.refusals++
-	return token.Secret()
+	t.last = t.next.ID
+	t.presentations++
+	t.pace.present()
+	return t.next.Secret()
 }
 
-// accepted notes that the broker took the token.
+// accepted notes that the broker took the token: the next connection has another.
 func (t *tokens) accepted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refusals = 0
+	t.next = nil
+	t.pace.accept()
 }
 
 // presented is the id of the token that was given out last.

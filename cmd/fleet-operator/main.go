@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/seatrial/seatrial/operator"
+	"github.com/seatrial/seatrial/operator/pace"
 )
 
 func main() {
@@ -23,6 +24,7 @@ func main() {
 	flag.StringVar(&o.HealthAddress, "health-probe-bind-address", "127.0.0.1:8081", "where /healthz and /readyz are served; 0 for nowhere")
 	flag.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "where /metrics is served; 0 for nowhere")
 	flag.DurationVar(&o.HeartbeatTimeout, "heartbeat-timeout", 15*time.Second, "a device is not Ready when no heartbeat arrived for this long")
+	flag.IntVar(&o.AdmissionsPerSecond, "admissions-per-second", pace.DefaultRate, "connections that broker, callout and issuer admit a second, until that was measured")
 	flag.BoolVar(&o.LeaderElect, "leader-elect", false, "be one of several operators, of which one works")
 	flag.StringVar(&o.LeaderNamespace, "leader-election-namespace", "", "namespace of the lease; that of the pod if empty")
 	flag.StringVar(&o.Enrol.Address, "enrol-bind-address", "", "where devices enrol over HTTPS; nowhere if empty")

@@ -16,7 +16,7 @@ import (
 // that the writer knows.
 var ErrMovedOn = errors.New("the key has changed meanwhile")
 
-// ErrAway is returned by writes while the broker cannot be reached. Once it can,
+// ErrAway is returned by reads and writes while the broker cannot be reached. Once it can,
 // [Store.Follow] tells its follower everything anew: that is when to try again.
 var ErrAway = errors.New("the broker is away")
 
@@ -88,6 +88,33 @@ func stream(settings protocol.StreamSettings) jetstream.StreamConfig {
 		}
 	}
 	return c
+}
+
+// Get reads the value of id. One that never was has revision 0.
+func (s *Store) Get(ctx context.Context, b protocol.Bucket, id protocol.DeviceID) (Value, error) {
+	v := Value{ID: id}
+	if !s.Connected() {
+		return v, fmt.Errorf("read %s: %w", b.Subject(id), ErrAway)
+	}
+	stream, err := s.js.Stream(ctx, b.Stream())
+	var m *jetstream.RawStreamMsg
+	if err == nil {
+		m, err = stream.GetLastMsgForSubject(ctx, b.Subject(id))
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return v, nil
+	}
+	if err != nil && !s.Connected() {
+		return v, fmt.Errorf("read %s: %w: %w", b.Subject(id), ErrAway, err)
+	}
+	if err != nil {
+		return v, fmt.Errorf("read %s: %w", b.Subject(id), err)
+	}
+	v.Revision = m.Sequence
+	if m.Header.Get(headerOperation) == "" {
+		v.Data = m.Data
+	}
+	return v, nil
 }
 
 // Put writes the value of id, whose last revision is known to be last (0 if it

@@ -381,3 +381,33 @@ func TestFollowManyOutages(t *testing.T) {
 	want["device-1"] = "last"
 	followed.eventually(t, protocol.BucketStatus, 1, want)
 }
+
+func TestGet(t *testing.T) {
+	r := newRig(t)
+	r.must(r.store.Ensure(t.Context()))
+	want := func(what string, revision uint64, data []byte) {
+		t.Helper()
+		got, err := r.store.Get(t.Context(), protocol.BucketSettings, protocol.SettingsKey)
+		if err != nil || got.Revision != revision || !bytes.Equal(got.Data, data) || (got.Data == nil) != (data == nil) {
+			t.Errorf("%s: %+v, %v, want revision %d and %q", what, got, err, revision, data)
+		}
+	}
+	want("before the first write", 0, nil)
+	_, err := r.store.Put(t.Context(), protocol.BucketSettings, protocol.SettingsKey, []byte("a"), 0)
+	r.must(err)
+	want("written", 1, []byte("a"))
+	_, err = r.store.Delete(t.Context(), protocol.BucketSettings, protocol.SettingsKey, 1)
+	r.must(err)
+	want("deleted", 2, nil)
+	lost := r.nc.StatusChanged(nats.RECONNECTING)
+	defer r.nc.RemoveStatusListener(lost)
+	r.broker.Stop()
+	select {
+	case <-lost:
+	case <-time.After(deadline):
+		t.Fatal("the loss of the broker is not noticed")
+	}
+	if _, err := r.store.Get(t.Context(), protocol.BucketSettings, protocol.SettingsKey); !errors.Is(err, bucket.ErrAway) {
+		t.Errorf("while the broker is away: %v", err)
+	}
+}

@@ -267,20 +267,22 @@ func (e *Events) Snapshot(b protocol.Bucket, values []bucket.Value) {
 	}
 }
 
-// Heartbeat takes a message from a device's heartbeat subject.
-func (e *Events) Heartbeat(m *nats.Msg) {
+// Heartbeat takes a message from a device's heartbeat subject, and returns the
+// device that it is from if it is one.
+func (e *Events) Heartbeat(m *nats.Msg) (protocol.DeviceID, bool) {
 	id, ok := protocol.DeviceOf(m.Subject)
 	if !ok {
-		return
+		return "", false
 	}
 	beat, err := protocol.DecodeHeartbeat(m.Data)
 	if err != nil || beat.Device != id {
 		refuse("What arrived as a heartbeat is none; it is ignored.", "device", id, "error", err)
-		return
+		return "", false
 	}
 	if e.table.Heartbeat(id, time.Now()) {
 		e.said(id)
 	}
+	return id, true
 }
 
 // Expire watches for devices that have gone missing, until ctx ends. While

@@ -89,7 +89,7 @@ type outside struct {
 
 func look(ctx context.Context, admin *wire.Client, on device.Device) (outside, error) {
 	seen := outside{Documents: map[protocol.Bucket]string{}, Containers: map[string]string{}}
-	for _, bucket := range protocol.Buckets() {
+	for _, bucket := range protocol.DeviceBuckets() {
 		document, err := admin.Read(ctx, bucket, trial.ID(on))
 		if err != nil {
 			return seen, err

@@ -138,6 +138,13 @@ func (i *Issuer) Retire(user, keep string) error {
 	return nil
 }
 
+// RegisterAs has the issuer know a key of a user under this id.
+func (i *Issuer) RegisterAs(id, user string, public *rsa.PublicKey) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.keys[id] = registered{user, public}
+}
+
 // token is the token endpoint.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()

@@ -1,0 +1,96 @@
+package connection
+
+import (
+	"testing"
+	"time"
+)
+
+// bounds draws many waits.
+func bounds(draw func() time.Duration) (shortest, longest time.Duration) {
+	shortest = time.Hour
+	for range 2000 {
+		d := draw()
+		shortest, longest = min(shortest, d), max(longest, d)
+	}
+	return shortest, longest
+}
+
+func TestFirstAttemptIsAnywhereWithinTheSpread(t *testing.T) {
+	const over = 12 * time.Second
+	shortest, longest := bounds(func() time.Duration {
+		p := pace{spread: spread(over)}
+		return p.next()
+	})
+	if shortest > over/50 || longest < over-over/50 || longest > over {
+		t.Errorf("waits are from %s to %s of %s", shortest, longest, over)
+	}
+}
+
+// However long the broker is away, the fleet's attempts are as even as at first:
+// nobody waits longer than the spread once it is back, and no two parts of it get
+// more than their share.
+func TestLongOutageKeepsTheSpread(t *testing.T) {
+	const over, devices, parts = 12 * time.Second, 8000, 8
+	back := 5 * time.Minute
+	var arrivals [parts]int
+	for range devices {
+		p := pace{spread: spread(over)}
+		at := p.next()
+		for at < back {
+			at += p.next()
+		}
+		if at > back+over {
+			t.Fatalf("a device is back %s after its broker, spread %s", at-back, over)
+		}
+		arrivals[min(parts-1, int((at-back)*parts/over))]++
+	}
+	for part, n := range arrivals {
+		if share := devices / parts; n < share*8/10 || n > share*12/10 {
+			t.Errorf("%d devices come in part %d of the spread, want about %d: %v", n, part, share, arrivals)
+		}
+	}
+}
+
+// Who was turned away once is not a whole spread behind; who is turned away again
+// and again becomes seldom.
+func TestTurnedAwayDevicesComeSoonAndThenSeldom(t *testing.T) {
+	const over = 16 * time.Second
+	for refusals, ceiling := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, mostWait, mostWait} {
+		shortest, longest := bounds(func() time.Duration {
+			p := pace{spread: spread(over)}
+			for range refusals + 1 {
+				p.next()
+				p.present()
+			}
+			return p.next()
+		})
+		if shortest < leastWait || longest > ceiling+leastWait || longest < ceiling*9/10 {
+			t.Errorf("after %d refusals the wait is from %s to %s, want up to %s", refusals+1, shortest, longest, ceiling)
+		}
+	}
+}
+
+func TestAcceptedDeviceBeginsAnew(t *testing.T) {
+	p := pace{spread: spread(leastWait)}
+	for range 10 {
+		p.next()
+		p.present()
+	}
+	p.accept()
+	if _, longest := bounds(func() time.Duration { q := p; return q.next() }); longest > leastWait {
+		t.Errorf("it waits %s", longest)
+	}
+}
+
+// A fleet of one, with no spread at all, does not try in a busy loop.
+func TestWaitsAreNeverZero(t *testing.T) {
+	p := pace{spread: spread(0)}
+	p.next()
+	if d := p.next(); d < leastWait {
+		t.Errorf("a broker that is away is tried again after %s", d)
+	}
+	p.present()
+	if d := p.next(); d < leastWait {
+		t.Errorf("a broker that turns it away is tried again after %s", d)
+	}
+}
