@@ -17,6 +17,7 @@ import (
 	"github.com/seatrial/seatrial/agent/config"
 	"github.com/seatrial/seatrial/agent/connection"
 	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/agent/data"
 	"github.com/seatrial/seatrial/agent/desired"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/enrol"
@@ -24,6 +25,7 @@ import (
 	"github.com/seatrial/seatrial/agent/prune"
 	"github.com/seatrial/seatrial/agent/reconcile"
 	"github.com/seatrial/seatrial/agent/report"
+	"github.com/seatrial/seatrial/agent/secret"
 	"github.com/seatrial/seatrial/agent/settings"
 	"github.com/seatrial/seatrial/agent/wipe"
 	"github.com/seatrial/seatrial/protocol"
@@ -36,6 +38,7 @@ type agent struct {
 	log        *slog.Logger
 	podman     *engine.Engine
 	tokens     *credential.Source
+	sealing    *secret.Keys
 	link       *connection.Link
 	follower   *desired.Follower
 	reconciler *reconcile.Reconciler
@@ -101,6 +104,12 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 	if a.keeper, err = keeper(c, a.tokens, log); err != nil {
 		return nil, err
 	}
+	if a.sealing, err = secret.LoadKeys(c.StateDir); err != nil {
+		if a.sealing == nil {
+			return nil, err
+		}
+		log.Error("made new keys for secrets, which have to be sealed anew", "error", err)
+	}
 	record, interrupted, err := audit.Open(c.StateDir)
 	if err != nil {
 		return nil, err
@@ -110,12 +119,15 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 	}
 	a.audit, a.commands = record, command.NewServer(c.Device, a, a.link, record, log)
 	a.settings = settings.NewKeeper(c.StateDir, config.DefaultJitter, a.link, log)
+	store := data.New(data.Settings{
+		Device: c.Device, StateDir: c.StateDir, Allowed: c.Podman.Mounts, Keys: a.sealing,
+	}, a.podman)
 	a.pruner = prune.New(prune.Settings{
 		StateDir: c.StateDir, After: c.Images.PruneAfter, Needs: a.needs, Short: a.diskIsShort,
 	}, a.podman, log)
 	a.reconciler = reconcile.New(reconcile.Settings{
 		Device: c.Device, Network: c.Podman.Network, Compare: c.Interval.Compare, StateDir: c.StateDir,
-		Pull: a.pruner.Pull, Changed: func() { a.status.Changed() },
+		Data: store, Pull: a.pruner.Pull, Changed: func() { a.status.Changed() },
 	}, a.podman, log)
 	a.follower = desired.NewFollower(c.Device, a.link, desired.NewStore(c.StateDir, c.Device), a.reconciler, c.Interval.Resync, log)
 	a.status = report.NewDocument(protocol.BucketStatus.Subject(c.Device), a.renderStatus, a.link, log)

@@ -16,6 +16,7 @@ func (a *agent) renderInfo(context.Context) ([]byte, error) {
 	info := &protocol.DeviceInfo{
 		Version: protocol.Version, Device: a.config.Device, Labels: a.config.Labels,
 		Facts: facts.Collect(a.version), Pressures: a.pressures.List(),
+		SealingKey: a.sealing.Public(),
 	}
 	if podman := a.engineInfo.Load(); podman != nil {
 		info.Facts.PodmanVersion = podman.Version

@@ -10,9 +10,11 @@ import (
 	"github.com/seatrial/seatrial/agent/audit"
 	"github.com/seatrial/seatrial/agent/config"
 	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/agent/data"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/enrol"
 	"github.com/seatrial/seatrial/agent/mark"
+	"github.com/seatrial/seatrial/agent/secret"
 	"github.com/seatrial/seatrial/agent/wipe"
 )
 
@@ -37,6 +39,11 @@ func (a *agent) Rotate() error {
 		return errGivenKey
 	}
 	a.keeper.Replace()
+	// What was sealed for the key until now can be opened until it is sealed anew.
+	if err := a.sealing.Rotate(); err != nil {
+		return err
+	}
+	a.info.Changed()
 	return nil
 }
 
@@ -64,6 +71,10 @@ func leave(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		Secrets:   []string{c.Identity.KeyFile, c.Identity.KeyFile + enrol.PendingSuffix},
 		Workloads: func(ctx context.Context) error { return removeAll(ctx, c, podman, log) },
 	}
+	if !order.Workloads {
+		// They go on running, and read their files whenever they are started again.
+		device.Kept = append(device.Kept, data.FilesFolder)
+	}
 	if e := c.Identity.Enrolment; e != nil {
 		device.Secrets = append(device.Secrets, e.TokenFile)
 	}
@@ -77,7 +88,8 @@ func leave(ctx context.Context, c *config.Config, log *slog.Logger) error {
 // end.
 const removeTimeout = time.Minute
 
-// removeAll removes all containers of the agent's own; volumes stay.
+// removeAll removes all containers of the agent's own, and their secrets; volumes
+// stay.
 func removeAll(ctx context.Context, c *config.Config, podman *engine.Engine, log *slog.Logger) error {
 	list, err := podman.List(ctx)
 	if err != nil {
@@ -95,5 +107,6 @@ func removeAll(ctx context.Context, c *config.Config, podman *engine.Engine, log
 		}
 		cancel()
 	}
+	problems = append(problems, secret.ForgetAll(ctx, podman, c.Device))
 	return errors.Join(problems...)
 }

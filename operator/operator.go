@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/seatrial/seatrial/operator/enrol"
 	"github.com/seatrial/seatrial/operator/fleet"
 	"github.com/seatrial/seatrial/operator/pace"
+	"github.com/seatrial/seatrial/operator/seal"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -82,6 +84,14 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		return fmt.Errorf("register the resources: %w", err)
 	}
+	seed, err := os.ReadFile(o.SeedFile)
+	if err != nil {
+		return fmt.Errorf("read the seed: %w", err)
+	}
+	sealer, err := seal.New(seed)
+	if err != nil {
+		return err
+	}
 	// The client's own limit of 20 a second is for a person at a terminal; the API
 	// server sees to it that nobody takes more than his share.
 	config = rest.CopyConfig(config)
@@ -110,7 +120,13 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	}
 	table := fleet.NewTable(o.HeartbeatTimeout)
 	events := controller.NewEvents(table)
-	if err := controller.Add(m, store, table, events); err != nil {
+	// What is referred to is read by its name, not through the manager's cache: that
+	// one lists.
+	reader, err := client.NewWithWatch(config, client.Options{Scheme: scheme, HTTPClient: m.GetHTTPClient(), Mapper: m.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("make the client that reads references: %w", err)
+	}
+	if err := controller.Add(m, store, table, events, sealer, reader); err != nil {
 		return err
 	}
 	publisher := pace.NewPublisher(nc, store, table, func() bool { return events.Synced() == nil }, o.AdmissionsPerSecond)

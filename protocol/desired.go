@@ -45,6 +45,8 @@ type Container struct {
 	Env           []EnvVar      `json:"env,omitempty"`
 	Ports         []Port        `json:"ports,omitempty"`
 	Volumes       []Volume      `json:"volumes,omitempty"`
+	Files         []File        `json:"files,omitempty"`
+	Secrets       []Secret      `json:"secrets,omitempty"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
 	// HealthCheck is nil if that the container runs is all that is asked. It is
 	// the agent's to carry out, so a change of it leaves the container alone.
@@ -74,6 +76,12 @@ type Volume struct {
 	HostPath  string `json:"hostPath,omitempty"`
 	MountPath string `json:"mountPath"`
 	ReadOnly  bool   `json:"readOnly,omitempty"`
+	// Owner is "uid:gid" and Mode octal, such as "0750", of what is mounted itself:
+	// the device sees to them and leaves alone what is in it. Empty is as it is. A
+	// path of the device that has one of them is made if it is missing.
+	Owner   string  `json:"owner,omitempty"`
+	Mode    string  `json:"mode,omitempty"`
+	Relabel Relabel `json:"relabel,omitempty"`
 }
 
 // RestartPolicy says when an ended container is started again, in the words of
@@ -161,7 +169,7 @@ func (c *Container) Validate() error {
 	if err := checkPorts(c.Ports); err != nil {
 		return err
 	}
-	if err := checkVolumes(c.Volumes); err != nil {
+	if err := checkData(c); err != nil {
 		return err
 	}
 	if err := c.HealthCheck.Validate(); err != nil {
@@ -257,12 +265,18 @@ func checkVolumes(volumes []Volume) error {
 				return fmt.Errorf("volumes: name: %w", err)
 			}
 		default:
-			if err := checkPath("hostPath", v.HostPath); err != nil {
+			if err := checkPath("volumes: hostPath", v.HostPath); err != nil {
 				return err
 			}
 		}
-		if err := checkPath("mountPath", v.MountPath); err != nil {
+		if err := checkPath("volumes: mountPath", v.MountPath); err != nil {
 			return err
+		}
+		if err := checkOwnership("volumes", v.Mode, v.Owner); err != nil {
+			return err
+		}
+		if v.Relabel != RelabelNone && v.Relabel != RelabelShared && v.Relabel != RelabelPrivate {
+			return invalid("volumes: relabel", "%s is not z or Z", quote(string(v.Relabel)))
 		}
 		if v.MountPath == "/" {
 			return invalid("volumes: mountPath", "must not be /")
@@ -276,12 +290,12 @@ func checkVolumes(volumes []Volume) error {
 }
 
 func checkPath(field, p string) error {
-	if err := checkText("volumes: "+field, p); err != nil {
+	if err := checkText(field, p); err != nil {
 		return err
 	}
 	// A ':' or ',' would be read as a separator by engines' short mount syntax.
 	if !path.IsAbs(p) || path.Clean(p) != p || strings.ContainsAny(p, ":,\n") {
-		return invalid("volumes: "+field, "%s is not a clean absolute path", quote(p))
+		return invalid(field, "%s is not a clean absolute path", quote(p))
 	}
 	return nil
 }

@@ -116,6 +116,7 @@ func drawDesiredState(t *rapid.T) document {
 		if rapid.Bool().Draw(t, "checked") {
 			c.HealthCheck = drawHealthCheck(t)
 		}
+		drawData(t, &c)
 		d.Containers = append(d.Containers, c)
 	}
 	d.RollbackFrom = rapid.Uint64().Draw(t, "rollback from")
@@ -151,6 +152,9 @@ func drawDeviceInfo(t *rapid.T) document {
 	})
 	for _, kind := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{protocol.DiskPressure, protocol.MemoryPressure}), 0, 2, rapid.ID).Draw(t, "pressures") {
 		i.Pressures = append(i.Pressures, protocol.Pressure{Type: kind, Active: rapid.Bool().Draw(t, "active"), Message: texts().Draw(t, "message")})
+	}
+	if rapid.Bool().Draw(t, "can open") {
+		i.SealingKey = rapid.SliceOfN(rapid.Byte(), protocol.SealingKeySize, protocol.SealingKeySize).Draw(t, "sealing key")
 	}
 	if labels := rapid.MapOfN(names(), names(), 0, 3).Draw(t, "labels"); len(labels) > 0 {
 		i.Labels = labels

@@ -17,6 +17,9 @@ type DeviceInfo struct {
 	Facts   Facts             `json:"facts"`
 	// Pressures are those that the device watches, under pressure or not.
 	Pressures []Pressure `json:"pressures,omitempty"`
+	// SealingKey is the X25519 public key that secrets for the device are sealed
+	// to. A device that gives none gets no secrets.
+	SealingKey []byte `json:"sealingKey,omitempty"`
 }
 
 // The pressures of a device, by the names that Kubernetes has for a node's.
@@ -122,6 +125,9 @@ func (i *DeviceInfo) Validate() error {
 		if err := checkText("pressures: message", p.Message); err != nil {
 			return err
 		}
+	}
+	if n := len(i.SealingKey); n != 0 && n != SealingKeySize {
+		return invalid("sealingKey", "has %d bytes, a key has %d", n, SealingKeySize)
 	}
 	return ValidateLabels(i.Labels)
 }

@@ -72,6 +72,9 @@ type Podman struct {
 	// Socket is the URI of podman's API.
 	Socket  string
 	Network drift.Network
+	// Mounts are the folders of the device of which paths may be mounted into
+	// containers. The agent's own is never.
+	Mounts []string
 }
 
 // Images are how images are kept.
@@ -158,6 +161,7 @@ func (r *reader) config(raw map[string]any) *Config {
 		Podman: Podman{
 			Socket:  podman.text("socket"),
 			Network: drift.Network(podman.optional("network", string(drift.Bridge))),
+			Mounts:  podman.list("mounts", "/"),
 		},
 		Interval: Intervals{
 			Heartbeat: intervals.duration("heartbeat", DefaultHeartbeat, 100*time.Millisecond, time.Hour),
@@ -181,6 +185,9 @@ func (r *reader) config(raw map[string]any) *Config {
 	r.checkEnrolment(c.Identity.Enrolment)
 	r.checkKey(c, c.Identity.KeyFile)
 	r.checkPath("state_dir", c.StateDir)
+	for _, folder := range c.Podman.Mounts {
+		r.checkPath("podman.mounts", folder)
+	}
 	if err := protocol.ValidateLabels(c.Labels); err != nil {
 		r.problem("labels", "%v", err)
 	}

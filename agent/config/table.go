@@ -98,6 +98,27 @@ func (t *table) texts() map[string]string {
 	return values
 }
 
+// list returns a list of strings, none of them empty, or fallback if it is not
+// there. A list without entries is one.
+func (t *table) list(name string, fallback ...string) []string {
+	raw, there := t.rest[name]
+	if !there {
+		return fallback
+	}
+	delete(t.rest, name)
+	entries, ok := raw.([]any)
+	values := make([]string, 0, len(entries))
+	for _, entry := range entries {
+		value, is := entry.(string)
+		ok = ok && is && value != ""
+		values = append(values, value)
+	}
+	if !ok {
+		t.problem(t.key(name), "must be a list of strings")
+	}
+	return values
+}
+
 // duration returns a duration as Go writes it, such as "1m30s".
 func (t *table) duration(name string, fallback, least, most time.Duration) time.Duration {
 	text, there := take[string](t, name, `a duration such as "5s"`)

@@ -2,6 +2,8 @@ package drift
 
 import (
 	"cmp"
+	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -27,7 +29,58 @@ type Desired struct {
 	Device    protocol.DeviceID
 	Network   Network
 	Container protocol.Container
+	// Files are the mounts that show the container its files.
+	Files []Mount
+	// Secrets are the container's secrets as the engine holds them.
+	Secrets []Secret
 }
+
+// Secret is a secret that the engine holds for a container. Its name changes with
+// its value.
+type Secret struct {
+	// Target is where the container finds it, as [protocol.Secret.Target] has it.
+	Target, Name string
+	// Mode and owner are those of a secret that is a file.
+	Mode     fs.FileMode
+	UID, GID int
+}
+
+// placement says how a secret's file is made.
+func (s Secret) placement() string {
+	if strings.HasPrefix(s.Target, variable) {
+		return ""
+	}
+	return fmt.Sprintf("%04o %d:%d", s.Mode.Perm(), s.UID, s.GID)
+}
+
+// Noted is what a container made as d has noted of it in its labels.
+func (d *Desired) Noted() mark.Data {
+	noted := mark.Data{Secrets: make(map[string]mark.Secret), Relabelled: make(map[string]string)}
+	for _, s := range d.Secrets {
+		noted.Secrets[s.Target] = mark.Secret{Name: s.Name, Placement: s.placement()}
+	}
+	for _, v := range d.Container.Volumes {
+		if v.Relabel != protocol.RelabelNone {
+			noted.Relabelled[v.MountPath] = string(v.Relabel)
+		}
+	}
+	for _, m := range d.Files {
+		noted.Files = append(noted.Files, m.Destination)
+	}
+	return noted
+}
+
+// Variable is the variable that the secret is; empty if it is a file.
+func (s Secret) Variable() string {
+	name, is := strings.CutPrefix(s.Target, variable)
+	if !is {
+		return ""
+	}
+	return name
+}
+
+// variable begins the target of a secret that is a variable.
+const variable = "env:"
 
 // Image is what a container gets from its image.
 type Image struct {
@@ -56,11 +109,17 @@ type Live struct {
 	Labels        map[string]string
 }
 
+// secrets are those that the container was made with, by their target.
+func (l *Live) secrets() map[string]mark.Secret { return mark.SecretsOf(l.Labels) }
+
 // Mount is one mounted volume or folder.
 type Mount struct {
 	// Volume is the name of a volume, Source a path of the device; one is empty.
 	Volume, Source, Destination string
 	ReadOnly                    bool
+	// Relabel is how it is labelled for SELinux. It is not read from engines: see
+	// mark.Relabelled.
+	Relabel protocol.Relabel
 }
 
 // Port is one published port.
@@ -79,7 +138,8 @@ func Compare(want *Desired, image *Image, live *Live) []protocol.Difference {
 	c.compareImage()
 	c.compareProcess()
 	c.compareEnv()
-	c.compareVolumes()
+	c.compareMounts()
+	c.compareSecrets()
 	c.comparePorts()
 	c.compareRestartPolicy()
 	c.compareNetwork()
@@ -139,8 +199,12 @@ func (c *comparison) compareEnv() {
 	for _, e := range c.container.Env {
 		want[e.Name] = e.Value
 	}
+	was := c.live.secrets()
 	for name, value := range want {
 		live, there := c.live.Env[name]
+		if _, secret := was[variable+name]; secret {
+			live, there = "(secret)", true
+		}
 		if !there {
 			// An empty value and none are not the same.
 			c.different("env."+name, value, mark.NotSet)
@@ -151,8 +215,14 @@ func (c *comparison) compareEnv() {
 	if c.image == nil {
 		return
 	}
+	secrets := c.live.secrets()
+	for _, s := range c.want.Secrets {
+		secrets[s.Target] = mark.Secret{}
+	}
 	for name, live := range c.live.Env {
-		if _, asked := want[name]; asked {
+		_, asked := want[name]
+		if _, secret := secrets[variable+name]; asked || secret {
+			// What engines show of a secret is not to be told.
 			continue
 		}
 		value, fromImage := c.image.Env[name]
@@ -166,7 +236,8 @@ func (c *comparison) compareEnv() {
 	}
 	for name, value := range c.image.Env {
 		_, asked := want[name]
-		if _, there := c.live.Env[name]; !asked && !there {
+		_, secret := secrets[variable+name]
+		if _, there := c.live.Env[name]; !asked && !secret && !there {
 			c.different("env."+name, value, mark.NotSet)
 		}
 	}
@@ -177,18 +248,53 @@ func (c *comparison) different(field, desired, live string) {
 	c.found = append(c.found, protocol.Difference{Field: field, Desired: desired, Live: live})
 }
 
-func (c *comparison) compareVolumes() {
-	want := make(map[string]string, len(c.container.Volumes))
+func (c *comparison) compareMounts() {
+	volumes, files := make(map[string]string), make(map[string]string)
 	for _, v := range c.container.Volumes {
-		want[v.MountPath] = Mount{Volume: v.Name, Source: v.HostPath, ReadOnly: v.ReadOnly}.String()
+		volumes[v.MountPath] = Mount{Volume: v.Name, Source: v.HostPath, ReadOnly: v.ReadOnly, Relabel: v.Relabel}.String()
 	}
-	live := make(map[string]string, len(c.live.Mounts))
+	for _, m := range c.want.Files {
+		// All of them are labelled in the same way.
+		m.Relabel = protocol.RelabelNone
+		files[m.Destination] = m.String()
+	}
+	noted := mark.DataOf(c.live.Labels)
+	liveVolumes, liveFiles := make(map[string]string), make(map[string]string)
 	for _, m := range c.live.Mounts {
-		if _, asked := want[m.Destination]; asked || !c.fromImage(m) {
-			live[m.Destination] = m.String()
+		m.Relabel = protocol.Relabel(noted.Relabelled[m.Destination])
+		_, volume := volumes[m.Destination]
+		_, file := files[m.Destination]
+		switch {
+		case file || !volume && slices.Contains(noted.Files, m.Destination):
+			liveFiles[m.Destination] = m.String()
+		case volume || !c.fromImage(m):
+			liveVolumes[m.Destination] = m.String()
 		}
 	}
-	c.expectAll("volumes", want, live)
+	c.expectAll("volumes", volumes, liveVolumes)
+	c.expectAll("files", files, liveFiles)
+}
+
+// compareSecrets compares what the container was made with. No value is told, nor
+// what follows from one.
+func (c *comparison) compareSecrets() {
+	live := c.live.secrets()
+	for _, s := range c.want.Secrets {
+		field := "secrets." + s.Target
+		was, there := live[s.Target]
+		switch placement := s.placement(); {
+		case !there:
+			c.different(field, "(set)", "(not set)")
+		case was.Name != s.Name:
+			c.different(field, "(new value)", "(old value)")
+		case was.Placement != placement:
+			c.different(field, placement, was.Placement)
+		}
+		delete(live, s.Target)
+	}
+	for target := range live {
+		c.different("secrets."+target, "(not set)", "(set)")
+	}
 }
 
 // fromImage reports whether the engine mounted a volume because the image says
@@ -201,10 +307,14 @@ func (c *comparison) fromImage(m Mount) bool {
 
 // String is "what:how", without where.
 func (m Mount) String() string {
+	how := ":rw"
 	if m.ReadOnly {
-		return m.Volume + m.Source + ":ro"
+		how = ":ro"
 	}
-	return m.Volume + m.Source + ":rw"
+	if m.Relabel != protocol.RelabelNone {
+		how += "," + string(m.Relabel)
+	}
+	return m.Volume + m.Source + how
 }
 
 func (c *comparison) comparePorts() {

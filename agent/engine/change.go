@@ -40,6 +40,7 @@ func specification(name string, want *drift.Desired, replaced *protocol.Replacem
 	s := specgen.NewSpecGenerator(c.Image, false)
 	s.Name = name
 	s.Labels = mark.Labels(want.Device, c, replaced)
+	want.Noted().AddTo(s.Labels)
 	s.Entrypoint, s.Command = c.Command, c.Args
 	// The proxy of whoever started podman is no part of what is wanted.
 	s.HTTPProxy = new(bool)
@@ -52,6 +53,9 @@ func specification(name string, want *drift.Desired, replaced *protocol.Replacem
 		if v.ReadOnly {
 			options[0] = "ro"
 		}
+		if v.Relabel != protocol.RelabelNone {
+			options = append(options, string(v.Relabel))
+		}
 		if v.Name != "" {
 			s.Volumes = append(s.Volumes, &specgen.NamedVolume{Name: v.Name, Dest: v.MountPath, Options: options})
 			continue
@@ -60,6 +64,7 @@ func specification(name string, want *drift.Desired, replaced *protocol.Replacem
 			Type: "bind", Source: v.HostPath, Destination: v.MountPath, Options: append(options, "rbind"),
 		})
 	}
+	give(s, want)
 	s.NetNS = specgen.Namespace{NSMode: specgen.Host}
 	if want.Network == drift.Bridge {
 		s.NetNS = specgen.Namespace{NSMode: specgen.Bridge}

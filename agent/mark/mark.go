@@ -19,6 +19,14 @@ const (
 	// the engine sets them by itself: only so can it be told later that one is no
 	// longer asked for.
 	Environment = "dev.seatrial.environment"
+	// Secrets lists the secrets that the container was made with: no engine shows
+	// all of them. A value cannot be told from it.
+	Secrets = "dev.seatrial.secrets"
+	// Files lists where the container's files are mounted.
+	Files = "dev.seatrial.files"
+	// Relabelled lists how the container's volumes were labelled for SELinux, which
+	// engines show for some kinds of volumes alone.
+	Relabelled = "dev.seatrial.relabelled"
 	// Replaced is the record of what the container took the place of.
 	Replaced = "dev.seatrial.replaced"
 )
@@ -118,4 +126,61 @@ func Replacement(labels map[string]string) *protocol.Replacement {
 		return nil
 	}
 	return concealed(record)
+}
+
+// Secret is what is noted of a secret that a container was made with.
+type Secret struct {
+	// Name is the one under which the engine holds it.
+	Name string `json:"name"`
+	// Placement says how its file was made; empty for a variable.
+	Placement string `json:"placement,omitempty"`
+}
+
+// Data is what is noted of the data that a container was made with.
+type Data struct {
+	// Secrets are by their target, Relabelled are podman's letters by mount path.
+	Secrets    map[string]Secret
+	Relabelled map[string]string
+	// Files are where files are mounted.
+	Files []string
+}
+
+// AddTo notes it in labels.
+func (d Data) AddTo(labels map[string]string) {
+	for _, note := range []struct {
+		label string
+		empty bool
+		what  any
+	}{
+		{Secrets, len(d.Secrets) == 0, d.Secrets},
+		{Relabelled, len(d.Relabelled) == 0, d.Relabelled},
+		{Files, len(d.Files) == 0, d.Files},
+	} {
+		// All are of strings alone: they cannot fail.
+		if record, err := json.Marshal(note.what); err == nil && !note.empty {
+			labels[note.label] = string(record)
+		}
+	}
+}
+
+// DataOf is what was noted in labels. Its maps are never nil.
+func DataOf(labels map[string]string) Data {
+	d := Data{Secrets: SecretsOf(labels), Relabelled: make(map[string]string)}
+	if json.Unmarshal([]byte(labels[Relabelled]), &d.Relabelled) != nil || d.Relabelled == nil {
+		d.Relabelled = make(map[string]string)
+	}
+	if json.Unmarshal([]byte(labels[Files]), &d.Files) != nil {
+		d.Files = nil
+	}
+	return d
+}
+
+// SecretsOf are the secrets that a container with these labels was made with, by
+// their target; never nil.
+func SecretsOf(labels map[string]string) map[string]Secret {
+	secrets := make(map[string]Secret)
+	if json.Unmarshal([]byte(labels[Secrets]), &secrets) != nil || secrets == nil {
+		return make(map[string]Secret)
+	}
+	return secrets
 }

@@ -49,3 +49,22 @@ func TestForeignLabels(t *testing.T) {
 		}
 	}
 }
+
+func TestDataComesRound(t *testing.T) {
+	for name, data := range map[string]Data{
+		"nothing": {Secrets: map[string]Secret{}, Relabelled: map[string]string{}},
+		"all": {
+			Secrets:    map[string]Secret{"env:A": {Name: "a"}, "/run/b": {Name: "b", Placement: "0400 0:0"}},
+			Relabelled: map[string]string{"/v": "Z"}, Files: []string{"/etc/x", "/etc/y"},
+		},
+	} {
+		labels := make(map[string]string)
+		data.AddTo(labels)
+		if got := DataOf(labels); !reflect.DeepEqual(got, data) {
+			t.Errorf("%s: came round as %+v, want %+v", name, got, data)
+		}
+	}
+	if got := DataOf(map[string]string{Secrets: "null", Relabelled: "null", Files: "{"}); got.Secrets == nil || got.Relabelled == nil || got.Files != nil {
+		t.Errorf("bad records are read as %+v", got)
+	}
+}

@@ -102,6 +102,11 @@ func (r *Reconciler) drop(ctx context.Context, live *engine.Container) error {
 // converge makes, replaces or starts a container, if that is needed. Last is what
 // was put aside for it; nil if nothing was.
 func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, last *engine.Container) (protocol.ContainerStatus, time.Duration, error) {
+	resolved, err := r.data.Resolve(want)
+	if err != nil {
+		return failed(want, live, reasonFor(err, ReasonDataFailed), err.Error()), 0, err
+	}
+	want = resolved
 	c := &want.Container
 	image, err := r.engine.Image(ctx, c.Image)
 	if err != nil && !errors.Is(err, engine.ErrNoImage) {
@@ -140,6 +145,11 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 			err = errors.Join(err, dropped)
 			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 		}
+	} else if err := r.prepare(ctx, want); err != nil {
+		return failed(want, live, reasonFor(err, ReasonDataFailed), err.Error()), 0, err
+	}
+	if live, err = r.refresh(ctx, want, live); err != nil {
+		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
 	if last != nil {
 		return r.trial(ctx, want, image, live, last)
@@ -147,7 +157,11 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 	if live, err = r.restore(ctx, live); err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
-	return r.heal(ctx, want, live)
+	status, again, err := r.heal(ctx, want, live)
+	if err == nil {
+		err = r.settle(want, !live.State.Running() && status.Phase == protocol.ContainerRunning)
+	}
+	return status, again, err
 }
 
 // differences are those of a container that the engine does not make itself; none
@@ -193,6 +207,9 @@ func (r *Reconciler) remaining(ctx context.Context, want *drift.Desired, live *e
 // put aside for it, too.
 func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift.Image, old, last *engine.Container, differences []protocol.Difference) (live, aside *engine.Container, err error) {
 	name := want.Container.Name
+	if err := r.prepare(ctx, want); err != nil {
+		return old, last, err
+	}
 	var id string
 	if old == nil {
 		r.log.InfoContext(ctx, "creating a container", "container", name, "image", want.Container.Image)
@@ -204,6 +221,10 @@ func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift
 		return old, last, err
 	}
 	r.acted(name)
+	// What is new sees its files as they are.
+	if err := r.data.Restarted(name); err != nil {
+		return nil, last, err
+	}
 	if live, err = r.engine.Inspect(ctx, id); err != nil {
 		return nil, last, err
 	}

@@ -16,8 +16,8 @@ func (r *Reconciler) kick(key string) <-chan struct{} {
 func (r *Reconciler) Alive(ctx context.Context) error { return await(ctx, r.kick(keyAlive)) }
 
 // Reconcile compares everything with the desired state now, and returns the names
-// of the containers that were created, replaced, started or removed, once every
-// container has been seen to. An image that is being pulled is not waited for.
+// of the containers that were created, replaced, started or removed, or whose
+// data was put right, once every container has been seen to. An image that is being pulled is not waited for.
 func (r *Reconciler) Reconcile(ctx context.Context) ([]string, error) {
 	r.mu.Lock()
 	since := r.serial

@@ -106,6 +106,8 @@ func (p *podman) Start(_ context.Context, id string) error {
 	return nil
 }
 
+func (p *podman) Restart(ctx context.Context, id string) error { return p.Start(ctx, id) }
+
 func (p *podman) Unpause(ctx context.Context, id string) error { return p.Start(ctx, id) }
 
 func (p *podman) Rename(_ context.Context, id, name string) error {

@@ -31,6 +31,7 @@ type Engine interface {
 	Stop(ctx context.Context, id string) error
 	Rename(ctx context.Context, id, name string) error
 	Remove(ctx context.Context, id string) error
+	Restart(ctx context.Context, id string) error
 	Exec(ctx context.Context, id string, command []string) (int, error)
 	Logs(ctx context.Context, id string, tail int, follow bool, line func(stream, text string) error) error
 	Events(ctx context.Context, happened func(engine.Event)) error
@@ -52,6 +53,8 @@ type Settings struct {
 	// Dial connects to containers for health checks; nil connects from where the
 	// agent runs.
 	Dial health.Dial
+	// Data keeps what containers have besides their images; nil if none has any.
+	Data Data
 	// Changed is called when the status has changed. It must not block.
 	Changed func()
 }
@@ -87,6 +90,7 @@ const (
 type Reconciler struct {
 	settings  Settings
 	engine    Engine
+	data      Data
 	log       *slog.Logger
 	queue     workqueue.TypedRateLimitingInterface[string]
 	pulls     *pulls
@@ -127,6 +131,7 @@ func New(settings Settings, podman Engine, log *slog.Logger) *Reconciler {
 	r := &Reconciler{
 		settings:  settings,
 		engine:    podman,
+		data:      settings.Data,
 		log:       log,
 		queue:     workqueue.NewTypedRateLimitingQueue(limiter),
 		tolerated: loadTolerance(settings.StateDir, log),
@@ -141,6 +146,9 @@ func New(settings Settings, podman Engine, log *slog.Logger) *Reconciler {
 		ill:       make(map[string]bool),
 		waiters:   make(map[string][]chan<- struct{}),
 		acts:      make(map[string]uint64),
+	}
+	if r.data == nil {
+		r.data = noData{}
 	}
 	if settings.Pull == nil {
 		settings.Pull = podman.Pull
@@ -312,6 +320,7 @@ func (r *Reconciler) item(ctx context.Context, key string) {
 			for _, name := range names {
 				r.queue.Add(name)
 			}
+			r.retain(ctx)
 		}
 	default:
 		again, err = r.container(ctx, key)

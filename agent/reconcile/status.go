@@ -11,6 +11,8 @@ import (
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/mark"
+	"github.com/seatrial/seatrial/agent/secret"
+	"github.com/seatrial/seatrial/agent/volume"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -41,6 +43,10 @@ func reasonFor(err error, otherwise string) string {
 		return ReasonEngineUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		return ReasonTimeout
+	case errors.Is(err, volume.ErrForbidden):
+		return ReasonPathForbidden
+	case errors.Is(err, secret.ErrSealed):
+		return ReasonSecretSealed
 	default:
 		return otherwise
 	}

@@ -6,6 +6,7 @@
 //	                that is set, wait for SIGTERM or SIGINT, exit 0
 //	sample true     exit 0
 //	sample exit N   exit N (0 to 255)
+//	sample cat FILE print the file, to show from outside what is seen inside
 //
 // It is linked statically and runs alone in its image, without a shell or a
 // C library.
@@ -36,7 +37,7 @@ const (
 	exitUsage  = 2
 )
 
-var errUsage = errors.New("usage: sample [true | exit N], N from 0 to 255")
+var errUsage = errors.New("usage: sample [true | exit N | cat FILE], N from 0 to 255")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -61,6 +62,15 @@ func run(ctx context.Context, args, environ []string, out io.Writer) (int, error
 			return exitUsage, fmt.Errorf("exit code %q: %w", args[1], errUsage)
 		}
 		return int(code), nil
+	case len(args) == 2 && args[0] == "cat":
+		content, err := os.ReadFile(args[1])
+		if err == nil {
+			_, err = out.Write(content)
+		}
+		if err != nil {
+			return exitFailed, fmt.Errorf("print %q: %w", args[1], err)
+		}
+		return 0, nil
 	default:
 		return exitUsage, fmt.Errorf("%q: %w", args, errUsage)
 	}

@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/operator/render"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -39,6 +40,8 @@ type Device struct {
 	Conflicts []string
 	// TooLarge says that it gets none, because they do not fit.
 	TooLarge bool
+	// Held says why it keeps those that it has; the zero value says that it does not.
+	Held render.Hold
 }
 
 // Phase is how one device is doing with one deployment.
@@ -60,6 +63,13 @@ func Of(ref protocol.DeploymentRef, containers []string, device Device) (Phase, 
 	}
 	if device.TooLarge {
 		return Failed, failure(device.ID, "", ReasonTooLarge, "the containers do not fit into the device's desired state beside those of older deployments")
+	}
+	switch device.Held.Reason {
+	case "":
+	case render.ReasonReferenceUnread:
+		return Pending, nil
+	default:
+		return Failed, failure(device.ID, "", device.Held.Reason, device.Held.Message)
 	}
 	s := device.Status
 	if s == nil || device.Since == 0 || s.Revision < device.Since || s.Revision > device.Present {

@@ -85,6 +85,11 @@ func complete(plan render.Plan) metav1.Condition {
 		for _, conflict := range plan.Conflicts {
 			parts = append(parts, fmt.Sprintf("container %q of %s is held by %s", conflict.Container, conflict.Loser, conflict.Winner))
 		}
+	case len(plan.Held) > 0:
+		c.Reason = plan.Held[0].Reason
+		for _, held := range plan.Held {
+			parts = append(parts, fmt.Sprintf("%s stays as it is: %s", held.Ref, held.Message))
+		}
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Complete", "Every deployment that selects the device is in its desired state."
 		return c

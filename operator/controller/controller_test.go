@@ -140,7 +140,7 @@ func TestConcerned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return render.Device(id, labels, []*render.Source{source}).State
+			return render.Device(render.Target{ID: id, Labels: labels}, []*render.Source{source}).State
 		}
 		table := fleet.NewTable(time.Minute)
 		var want []protocol.DeviceID

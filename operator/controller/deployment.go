@@ -147,7 +147,7 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 		share := device.Shares[uid]
 		a := aggregate.Device{ID: device.ID, Status: device.Status}
 		if share.Generation == d.Generation {
-			a.Since, a.Present, a.TooLarge = share.Since, device.Desired.Revision, share.TooLarge
+			a.Since, a.Present, a.TooLarge, a.Held = share.Since, device.Desired.Revision, share.TooLarge, share.Held
 			for container, winner := range share.Conflicts {
 				a.Conflicts = append(a.Conflicts, container)
 				what := fmt.Sprintf("container %q is held by %s", container, winner)

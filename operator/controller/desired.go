@@ -21,7 +21,7 @@ func (r *devices) plan(ctx context.Context, id protocol.DeviceID, labels map[str
 	if err != nil {
 		return render.Plan{}, nil, err
 	}
-	plan := render.Device(id, labels, all)
+	plan := render.Device(r.target(id, labels), all)
 	shares := make(fleet.Shares, len(plan.Selecting))
 	for _, ref := range plan.Selecting {
 		shares[ref.UID] = fleet.Share{Generation: generations[ref.UID]}
@@ -34,12 +34,36 @@ func (r *devices) plan(ctx context.Context, id protocol.DeviceID, labels map[str
 		share.Conflicts[c.Container] = c.Winner
 		shares[c.Loser.UID] = share
 	}
+	for _, held := range plan.Held {
+		share := shares[held.Ref.UID]
+		share.Held = held.Hold
+		shares[held.Ref.UID] = share
+	}
 	for _, ref := range plan.TooLarge {
 		share := shares[ref.UID]
 		share.TooLarge = true
 		shares[ref.UID] = share
 	}
 	return plan, shares, nil
+}
+
+// target is the device as it is rendered for.
+func (r *devices) target(id protocol.DeviceID, labels map[string]string) render.Target {
+	known := r.table.Get(id)
+	to := render.Target{ID: id, Labels: labels, Present: func() []protocol.Container {
+		// What cannot be read has nothing that could be kept.
+		state, err := protocol.DecodeDesiredState(known.Desired.Document)
+		if err != nil {
+			return nil
+		}
+		return state.Containers
+	}}
+	if known.Info != nil && len(known.Info.SealingKey) > 0 {
+		to.Seal = func(place string, value []byte) ([]byte, error) {
+			return r.sealer.Seal(known.Info.SealingKey, place, value)
+		}
+	}
+	return to
 }
 
 // encode returns the document for a state; nil if it asks for nothing.

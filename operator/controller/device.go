@@ -22,6 +22,7 @@ import (
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/fleet"
 	"github.com/seatrial/seatrial/operator/render"
+	"github.com/seatrial/seatrial/operator/seal"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -36,6 +37,7 @@ type devices struct {
 	table   *fleet.Table
 	events  *Events
 	sources *sources
+	sealer  *seal.Sealer
 
 	mu sync.Mutex
 	// applied are the labels that were last applied to each Device.

@@ -17,6 +17,8 @@ import (
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/fleet"
+	"github.com/seatrial/seatrial/operator/lookup"
+	"github.com/seatrial/seatrial/operator/seal"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -32,8 +34,9 @@ const (
 )
 
 // Add adds the controllers to m. Events must be fed by the caller: it is the
-// follower of store's buckets.
-func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events) error {
+// follower of store's buckets. Secrets are sealed by sealer; what deployments refer
+// to is read by reader, which must know Secrets and ConfigMaps.
+func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events, sealer *seal.Sealer, reader client.WithWatch) error {
 	err := ctrl.NewControllerManagedBy(m).
 		Named("deployment").
 		Watches(&v1alpha1.Deployment{}, unhurried()).
@@ -44,6 +47,10 @@ func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events
 		return fmt.Errorf("add the deployment controller: %w", err)
 	}
 	sources := &sources{client: m.GetClient()}
+	sources.values = lookup.New(reader, func(o lookup.Object) { sources.changed(o, table, events) })
+	if err := m.Add(sources.values); err != nil {
+		return fmt.Errorf("add the watcher of references: %w", err)
+	}
 	err = ctrl.NewControllerManagedBy(m).
 		Named("device").
 		For(&v1alpha1.Device{}).
@@ -56,6 +63,7 @@ func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events
 			table:   table,
 			events:  events,
 			sources: sources,
+			sealer:  sealer,
 			applied: make(map[protocol.DeviceID]map[string]string),
 		})
 	if err != nil {

@@ -3,5 +3,5 @@
 //
 // It exists so that heartbeats and statuses, of which there are many, cost
 // memory and no API calls: it says which of them changed something, and only
-// those become work. It may import only protocol.
+// those become work. It may import only protocol and render.
 package fleet

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seatrial/seatrial/operator/render"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -40,10 +41,12 @@ type Share struct {
 	// TooLarge says that the device gets none of the deployment's containers,
 	// because its desired state would exceed the protocol's bounds.
 	TooLarge bool
+	// Held says why the device keeps the containers that it has.
+	Held render.Hold
 }
 
 func (s Share) equal(o Share) bool {
-	return s.Generation == o.Generation && s.Since == o.Since && s.TooLarge == o.TooLarge && maps.Equal(s.Conflicts, o.Conflicts)
+	return s.Generation == o.Generation && s.Since == o.Since && s.TooLarge == o.TooLarge && s.Held == o.Held && maps.Equal(s.Conflicts, o.Conflicts)
 }
 
 // Shares are those of the deployments that select a device, by their UID. They

@@ -3,5 +3,5 @@
 // It exists apart from the controllers because this is where the promise is
 // decided that nothing lands where it should not: it is pure, so it can be tested
 // against every fleet a property test can think of. It may import only protocol,
-// operator/api and k8s.io/apimachinery.
+// operator/api, lookup for what references are called, and k8s.io/apimachinery.
 package render

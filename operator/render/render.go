@@ -2,7 +2,6 @@ package render
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -28,9 +27,16 @@ type Source struct {
 	// sizes are the bytes that each container takes in a document.
 	sizes   []int
 	created metav1.Time
+	// texts are the files whose text lies elsewhere; values are those of secrets,
+	// and plain what they are.
+	texts, values []place
+	plain         [][]byte
+	// hold says why it cannot be rendered.
+	hold Hold
 }
 
-// NewSource reads a deployment. The error wraps [ErrInvalidDeployment].
+// NewSource reads a deployment. If that refers to other resources, it is held until
+// [Source.Resolve] was called. The error wraps [ErrInvalidDeployment].
 func NewSource(d *v1alpha1.Deployment) (*Source, error) {
 	selector, err := metav1.LabelSelectorAsSelector(&d.Spec.Selector)
 	if err != nil {
@@ -44,6 +50,8 @@ func NewSource(d *v1alpha1.Deployment) (*Source, error) {
 	seen := make(map[string]bool, len(d.Spec.Containers))
 	for i := range d.Spec.Containers {
 		c := container(&d.Spec.Containers[i], s.Ref)
+		s.files(i, d.Spec.Containers[i].Files, &c)
+		s.secrets(i, d.Spec.Containers[i].Secrets, &c)
 		if err := c.Validate(); err != nil {
 			return nil, fmt.Errorf("%w: container %q: %w", ErrInvalidDeployment, c.Name, err)
 		}
@@ -51,12 +59,13 @@ func NewSource(d *v1alpha1.Deployment) (*Source, error) {
 			return nil, fmt.Errorf("%w: two containers are called %q", ErrInvalidDeployment, c.Name)
 		}
 		seen[c.Name] = true
-		encoded, err := json.Marshal(c)
-		if err != nil {
-			return nil, fmt.Errorf("%w: container %q: %w", ErrInvalidDeployment, c.Name, err)
-		}
 		s.containers = append(s.containers, c)
-		s.sizes = append(s.sizes, len(encoded))
+	}
+	if err := s.measure(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidDeployment, err)
+	}
+	if len(s.texts)+len(s.values) > 0 {
+		s.hold = Hold{ReasonReferenceUnread, "what it refers to has not been read yet"}
 	}
 	return s, nil
 }
@@ -106,37 +115,54 @@ type Plan struct {
 	// Selecting are the deployments that select the device, oldest first.
 	Selecting []protocol.DeploymentRef
 	Conflicts []Conflict
+	// Held are the deployments of which the device keeps what it has.
+	Held []Held
 	// TooLarge are the deployments that the device gets nothing of, because its
 	// desired state would exceed what a document may hold. As with conflicts, the
 	// older deployments keep their place.
 	TooLarge []protocol.DeploymentRef
 }
 
-// Device renders what the device with these labels should run. The order of
-// sources does not matter.
-func Device(id protocol.DeviceID, deviceLabels map[string]string, sources []*Source) Plan {
+// Target is a device that is rendered for.
+type Target struct {
+	ID     protocol.DeviceID
+	Labels map[string]string
+	// Present returns the containers that its desired state has now, in a slice that
+	// may be changed; nil if there is none.
+	Present func() []protocol.Container
+	// Seal seals a value for the device, so that it shows in no place that it is the
+	// same as in another; nil if nothing can be sealed for it.
+	Seal func(place string, value []byte) ([]byte, error)
+}
+
+// Device renders what a device should run. The order of sources does not matter.
+func Device(to Target, sources []*Source) Plan {
 	matching := make([]*Source, 0, len(sources))
 	for _, s := range sources {
-		if s.Matches(deviceLabels) {
+		if s.Matches(to.Labels) {
 			matching = append(matching, s)
 		}
 	}
 	slices.SortFunc(matching, older)
 
-	plan := Plan{State: protocol.DesiredState{Version: protocol.Version, Device: id, Containers: []protocol.Container{}}}
+	plan := Plan{State: protocol.DesiredState{Version: protocol.Version, Device: to.ID, Containers: []protocol.Container{}}}
 	holder := make(map[string]protocol.DeploymentRef)
 	size := overhead
 	for _, s := range matching {
 		plan.Selecting = append(plan.Selecting, s.Ref)
+		containers, sizes, hold := s.share(to)
+		if hold.Reason != "" {
+			plan.Held = append(plan.Held, Held{Ref: s.Ref, Hold: hold})
+		}
 		var fitting []protocol.Container
 		grown := size
-		for i, c := range s.containers {
+		for i, c := range containers {
 			if winner, taken := holder[c.Name]; taken {
 				plan.Conflicts = append(plan.Conflicts, Conflict{Container: c.Name, Loser: s.Ref, Winner: winner})
 				continue
 			}
 			fitting = append(fitting, c)
-			grown += s.sizes[i] + len(",")
+			grown += sizes[i] + len(",")
 		}
 		if grown > maxDocument || len(plan.State.Containers)+len(fitting) > protocol.MaxContainers {
 			plan.TooLarge = append(plan.TooLarge, s.Ref)
@@ -174,7 +200,10 @@ func container(c *v1alpha1.Container, ref protocol.DeploymentRef) protocol.Conta
 		})
 	}
 	for _, v := range c.Volumes {
-		out.Volumes = append(out.Volumes, protocol.Volume{Name: v.Name, HostPath: v.HostPath, MountPath: v.MountPath, ReadOnly: v.ReadOnly})
+		out.Volumes = append(out.Volumes, protocol.Volume{
+			Name: v.Name, HostPath: v.HostPath, MountPath: v.MountPath, ReadOnly: v.ReadOnly,
+			Owner: v.Owner, Mode: v.Mode, Relabel: protocol.Relabel(v.Relabel),
+		})
 	}
 	return out
 }

@@ -45,7 +45,8 @@ func TestDeviceRendersEveryField(t *testing.T) {
 		Name: "app", Image: "example/app:1", Command: []string{"/app"}, Args: []string{"-v"},
 		Env:         []v1alpha1.EnvVar{{Name: "A", Value: "1"}, {Name: "B"}},
 		Ports:       []v1alpha1.Port{{ContainerPort: 80, HostPort: 8080, HostIP: "127.0.0.1", Protocol: "udp"}, {ContainerPort: 65535, HostPort: 1}},
-		Volumes:     []v1alpha1.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true}},
+		Volumes:     []v1alpha1.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true, Owner: "1:2", Mode: "0750", Relabel: "z"}},
+		Files:       []v1alpha1.File{{Path: "/etc/app/a", Content: new("text"), Mode: "0640", Owner: "3:4", OnChange: "none"}, {Path: "/b", Content: new("")}},
 		HealthCheck: &v1alpha1.HealthCheck{HTTP: &v1alpha1.HTTPCheck{Port: 80}},
 	}, v1alpha1.Container{
 		Name: "aide", Image: "example/aide:1", RestartPolicy: "Never",
@@ -54,7 +55,7 @@ func TestDeviceRendersEveryField(t *testing.T) {
 		Name: "port", Image: "example/port:1", HealthCheck: &v1alpha1.HealthCheck{TCP: &v1alpha1.TCPCheck{Port: 5}},
 	})
 	ref := protocol.DeploymentRef{Namespace: "default", Name: "web", UID: "uid-web"}
-	plan := render.Device("device-1", map[string]string{"group": "a", "more": "x"}, []*render.Source{source(t, d)})
+	plan := render.Device(render.Target{ID: "device-1", Labels: map[string]string{"group": "a", "more": "x"}}, []*render.Source{source(t, d)})
 	want := []protocol.Container{
 		{
 			Name: "aide", Deployment: ref, Image: "example/aide:1", RestartPolicy: "Never",
@@ -67,7 +68,8 @@ func TestDeviceRendersEveryField(t *testing.T) {
 				{ContainerPort: 80, HostPort: 8080, HostIP: "127.0.0.1", Protocol: "udp"},
 				{ContainerPort: 65535, HostPort: 1, Protocol: "tcp"},
 			},
-			Volumes:       []protocol.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true}},
+			Volumes:       []protocol.Volume{{Name: "data", MountPath: "/data"}, {HostPath: "/etc", MountPath: "/host", ReadOnly: true, Owner: "1:2", Mode: "0750", Relabel: "z"}},
+			Files:         []protocol.File{{Path: "/etc/app/a", Content: "text", Mode: "0640", Owner: "3:4", OnChange: "none"}, {Path: "/b", OnChange: "restart"}},
 			RestartPolicy: "Always",
 			HealthCheck: &protocol.HealthCheck{
 				HTTP: &protocol.HTTPCheck{Port: 80, Path: "/"}, IntervalSeconds: 30, TimeoutSeconds: 30, Retries: 3,
@@ -81,7 +83,7 @@ func TestDeviceRendersEveryField(t *testing.T) {
 	if !reflect.DeepEqual(plan.State.Containers, want) {
 		t.Errorf("containers are\n%+v, want\n%+v", plan.State.Containers, want)
 	}
-	if other := render.Device("device-2", map[string]string{"group": "b"}, []*render.Source{source(t, d)}); len(other.State.Containers)+len(other.Selecting) > 0 {
+	if other := render.Device(render.Target{ID: "device-2", Labels: map[string]string{"group": "b"}}, []*render.Source{source(t, d)}); len(other.State.Containers)+len(other.Selecting) > 0 {
 		t.Errorf("a device that is not selected gets %+v", other)
 	}
 }
@@ -183,7 +185,7 @@ func TestDeviceProperties(t *testing.T) {
 			sources = append(sources, source(t, d))
 		}
 		for id, labels := range devices {
-			plan := render.Device(id, labels, sources)
+			plan := render.Device(render.Target{ID: id, Labels: labels}, sources)
 			document, err := plan.State.Encode()
 			if err != nil {
 				t.Fatalf("%s: the plan cannot be sent: %v", id, err)
@@ -196,7 +198,7 @@ func TestDeviceProperties(t *testing.T) {
 			shuffled := slices.Clone(sources)
 			seed := rapid.Uint64().Draw(t, "seed")
 			rand.New(rand.NewPCG(seed, seed)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-			if again := render.Device(id, maps.Clone(labels), shuffled); !reflect.DeepEqual(again, plan) {
+			if again := render.Device(render.Target{ID: id, Labels: maps.Clone(labels)}, shuffled); !reflect.DeepEqual(again, plan) {
 				t.Fatalf("%s: another order of the same deployments gives\n%+v, not\n%+v", id, again, plan)
 			}
 		}
@@ -281,7 +283,7 @@ func TestTooLarge(t *testing.T) {
 	sources := []*render.Source{
 		many("a", 9, 16), many("b", 8, 16), many("c", 7, 16), source(t, heavy), many("d", 3, 15), many("e", 2, 2), many("f", 1, 1),
 	}
-	plan := render.Device("device-1", nil, sources)
+	plan := render.Device(render.Target{ID: "device-1"}, sources)
 	var left []string
 	for _, ref := range plan.TooLarge {
 		left = append(left, ref.Name)

@@ -49,6 +49,18 @@ type Container struct {
 	// +listMapKey=mountPath
 	// +kubebuilder:validation:MaxItems=64
 	Volumes []Volume `json:"volumes,omitempty"`
+	// files are configuration files that the container reads.
+	// +optional
+	// +listType=map
+	// +listMapKey=path
+	// +kubebuilder:validation:MaxItems=32
+	Files []File `json:"files,omitempty"`
+	// secrets are values of Secrets in the Deployment's namespace. They reach the
+	// device sealed for its own key.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Secrets []Secret `json:"secrets,omitempty"`
 	// restartPolicy says when the container is started again after it ended.
 	// +optional
 	// +kubebuilder:default=Always
@@ -124,6 +136,107 @@ type Volume struct {
 	// readOnly keeps the container from writing to it.
 	// +optional
 	ReadOnly bool `json:"readOnly,omitempty"`
+	// owner is whose the volume or the path itself is, as "uid:gid"; what lies in it
+	// is left alone. A path with an owner or a mode is made if it is missing.
+	// +optional
+	// +kubebuilder:validation:MaxLength=21
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})$`
+	Owner string `json:"owner,omitempty"`
+	// mode is the mode of the volume or the path itself, in octal.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:Pattern=`^0?[0-7]{3}$`
+	Mode string `json:"mode,omitempty"`
+	// relabel has it labelled for SELinux where that is enforced: z for all
+	// containers, Z for this one alone.
+	// +optional
+	// +kubebuilder:validation:Enum=z;Z
+	Relabel string `json:"relabel,omitempty"`
+}
+
+// File is a configuration file.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.content) != has(self.configMap)",message="exactly one of content and configMap must be set"
+// +kubebuilder:validation:XValidation:rule="self.onChange != 'none' || self.path.matches('^/[^/]+/[^/]+/')",message="with onChange none the file's folder is mounted whole, so it must lie two folders below / at least"
+type File struct {
+	// path is where the container sees the file.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^/[^:,\n\x00]*[^:,\n\x00/]$') && !self.matches('//|/\\.\\.?(/|$)')`,message="must be a clean absolute path below /, without ':' and ','"
+	Path string `json:"path"`
+	// content is the file's text.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32768
+	Content *string `json:"content,omitempty"`
+	// configMap is where the text is taken from.
+	// +optional
+	ConfigMap *KeyRef `json:"configMap,omitempty"`
+	// mode is the file's mode, in octal.
+	// +optional
+	// +kubebuilder:default="0644"
+	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:Pattern=`^0?[0-7]{3}$`
+	Mode string `json:"mode,omitempty"`
+	// owner is whose the file is, as "uid:gid"; root's if it is left out.
+	// +optional
+	// +kubebuilder:validation:MaxLength=21
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})$`
+	Owner string `json:"owner,omitempty"`
+	// onChange says what a new text does to the container: restart starts it again,
+	// and it stays the same container; none leaves it alone, and its program has to
+	// look for itself. With none the file's folder is mounted, and hides what the
+	// image has there.
+	// +optional
+	// +kubebuilder:default=restart
+	// +kubebuilder:validation:Enum=restart;none
+	OnChange string `json:"onChange,omitempty"`
+}
+
+// KeyRef names a key of a ConfigMap or Secret in the Deployment's namespace.
+type KeyRef struct {
+	// name is the resource's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// key is the key in it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key"`
+}
+
+// Secret is a value that only the device can read.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.env) != has(self.path)",message="exactly one of env and path must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.path) || (!has(self.mode) && !has(self.owner))",message="a variable has no mode and no owner"
+type Secret struct {
+	// from is where the value is taken from.
+	// +required
+	From KeyRef `json:"from"`
+	// env is the variable that holds the value.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule=`!self.matches('[=\\s\\x00]')`,message="must be the name of a variable: no '=' and no space"
+	Env string `json:"env,omitempty"`
+	// path is where the container sees the value as a file.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule=`self.matches('^/[^:,\n\x00]*[^:,\n\x00/]$') && !self.matches('//|/\\.\\.?(/|$)')`,message="must be a clean absolute path below /, without ':' and ','"
+	Path string `json:"path,omitempty"`
+	// mode is the file's mode, in octal; 0400 if it is left out.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4
+	// +kubebuilder:validation:Pattern=`^0?[0-7]{3}$`
+	Mode string `json:"mode,omitempty"`
+	// owner is whose the file is, as "uid:gid"; 0:0 if it is left out.
+	// +optional
+	// +kubebuilder:validation:MaxLength=21
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})$`
+	Owner string `json:"owner,omitempty"`
 }
 
 // The restart policies.

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"runtime"
 
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -51,7 +54,7 @@ func (c *Cluster) start() error {
 	}
 	c.Config = config
 	scheme := kruntime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme)); err != nil {
 		return fmt.Errorf("register the resources: %w", err)
 	}
 	unlimited := rest.CopyConfig(config)
@@ -66,14 +69,18 @@ func (c *Cluster) start() error {
 // role says and nothing else.
 const operatorUser = "operator"
 
+// DataNamespace is the one namespace in which the operator may read Secrets and
+// ConfigMaps.
+const DataNamespace = "default"
+
 // allow gives the operator's user the operator's role.
 func (c *Cluster) allow() error {
-	data, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "role.yaml"))
+	text, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "role.yaml"))
 	if err != nil {
 		return fmt.Errorf("read the operator's role: %w", err)
 	}
 	role := new(unstructured.Unstructured)
-	if err := yaml.Unmarshal(data, &role.Object); err != nil {
+	if err := yaml.Unmarshal(text, &role.Object); err != nil {
 		return fmt.Errorf("read the operator's role: %w", err)
 	}
 	binding := new(unstructured.Unstructured)
@@ -83,7 +90,17 @@ func (c *Cluster) allow() error {
 		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": role.GetKind(), "name": role.GetName()},
 		"subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": operatorUser}},
 	}
-	for _, o := range []client.Object{role, binding} {
+	// What the chart gives it in the namespaces that it is told.
+	data := &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: DataNamespace, Name: "fleet-operator-data"},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get", "watch"}}},
+	}
+	reads := &rbacv1.RoleBinding{
+		ObjectMeta: data.ObjectMeta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: data.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
+	}
+	for _, o := range []client.Object{role, binding, data, reads} {
 		if err := c.Client.Create(context.Background(), o); err != nil {
 			return fmt.Errorf("give the operator its role: %w", err)
 		}

@@ -86,7 +86,14 @@ func (d *Devices) Say(subject string, data []byte) error { return d.conn.Publish
 
 // Info says what a device is.
 func (d *Devices) Info(ctx context.Context, id protocol.DeviceID, labels map[string]string) error {
-	info := &protocol.DeviceInfo{Version: protocol.Version, Device: id, Labels: labels, Facts: protocol.Facts{AgentVersion: "v1", CPUs: 2}}
+	return d.InfoWithKey(ctx, id, labels, nil)
+}
+
+// InfoWithKey says what a device is, and what secrets are sealed for it with.
+func (d *Devices) InfoWithKey(ctx context.Context, id protocol.DeviceID, labels map[string]string, key []byte) error {
+	info := &protocol.DeviceInfo{
+		Version: protocol.Version, Device: id, Labels: labels, Facts: protocol.Facts{AgentVersion: "v1", CPUs: 2}, SealingKey: key,
+	}
 	data, err := info.Encode()
 	if err != nil {
 		return err

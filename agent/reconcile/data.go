@@ -1,0 +1,108 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/seatrial/seatrial/agent/drift"
+	"github.com/seatrial/seatrial/agent/engine"
+)
+
+// The reasons of a container's status that are about its data.
+const (
+	ReasonDataFailed    = "DataFailed"
+	ReasonPathForbidden = "PathForbidden"
+	ReasonSecretSealed  = "SecretSealedForAnotherKey"
+)
+
+// Data keeps the volumes, files and secrets of containers.
+type Data interface {
+	// Resolve names what the container is to be made with.
+	Resolve(want *drift.Desired) (*drift.Desired, error)
+	// Prepare brings it about, and says what it changed.
+	Prepare(ctx context.Context, want *drift.Desired) (changed []string, err error)
+	// RestartDue reports whether the container has to be started again to see its
+	// files; Restarted notes that it was.
+	RestartDue(container string) bool
+	Restarted(container string) error
+	// Settle removes what the container no longer needs, Retain what none does.
+	Settle(want *drift.Desired) error
+	Retain(ctx context.Context, wanted func() []*drift.Desired, live func() ([]engine.Summary, error)) error
+}
+
+// prepare brings about what the container needs besides its image.
+func (r *Reconciler) prepare(ctx context.Context, want *drift.Desired) error {
+	changed, err := r.data.Prepare(ctx, want)
+	if len(changed) > 0 {
+		r.log.InfoContext(ctx, "put a container's data right", "container", want.Container.Name, "fields", changed)
+		r.acted(want.Container.Name)
+	}
+	return err
+}
+
+// refresh has a container see its new files, if it runs and can see them only when
+// it is started again. It stays the same container.
+func (r *Reconciler) refresh(ctx context.Context, want *drift.Desired, live *engine.Container) (*engine.Container, error) {
+	name := want.Container.Name
+	if !live.State.Running() || !r.data.RestartDue(name) {
+		return live, nil
+	}
+	r.log.InfoContext(ctx, "starting a container again, because its files have changed", "container", name, "id", live.ID)
+	if err := r.engine.Restart(ctx, live.ID); err != nil {
+		return live, err
+	}
+	r.acted(name)
+	if err := r.data.Restarted(name); err != nil {
+		return live, err
+	}
+	return r.engine.Inspect(ctx, live.ID)
+}
+
+// settle notes that a container that is as it should be was started with its data,
+// if it was started just now, and removes what is left over of another.
+func (r *Reconciler) settle(want *drift.Desired, started bool) error {
+	if started {
+		if err := r.data.Restarted(want.Container.Name); err != nil {
+			return err
+		}
+	}
+	return r.data.Settle(want)
+}
+
+// retain removes data that no container has any more. That it cannot be is no
+// reason to do anything else later.
+func (r *Reconciler) retain(ctx context.Context) {
+	wanted := func() []*drift.Desired {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return slices.Collect(maps.Values(r.wanted))
+	}
+	live := func() ([]engine.Summary, error) { return r.engine.List(ctx) }
+	if err := r.data.Retain(ctx, wanted, live); err != nil && ctx.Err() == nil {
+		r.log.WarnContext(ctx, "could not remove data that no container has any more", "error", err)
+	}
+}
+
+// errNoData says that a reconciler was made without a keeper of data.
+var errNoData = errors.New("nobody keeps files and secrets here")
+
+// noData is for those who have no data: containers that need some fail.
+type noData struct{}
+
+func (noData) Resolve(want *drift.Desired) (*drift.Desired, error) {
+	if c := &want.Container; len(c.Files)+len(c.Secrets) > 0 {
+		return nil, fmt.Errorf("container %q: %w", c.Name, errNoData)
+	}
+	return want, nil
+}
+
+func (noData) Prepare(context.Context, *drift.Desired) ([]string, error) { return nil, nil }
+func (noData) RestartDue(string) bool                                    { return false }
+func (noData) Restarted(string) error                                    { return nil }
+func (noData) Settle(*drift.Desired) error                               { return nil }
+func (noData) Retain(context.Context, func() []*drift.Desired, func() ([]engine.Summary, error)) error {
+	return nil
+}
