@@ -332,7 +332,7 @@ func TestSecretsReachTheContainerAndNobodyElse(t *testing.T) {
 func (f *fleet) hidden(values ...string) {
 	f.tb.Helper()
 	err := filepath.WalkDir(f.state, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil || !entry.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(path)
