@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/internal/podmantest"
@@ -20,7 +22,8 @@ import (
 // container stays through a restart.
 func TestDataIsAsAskedFor(t *testing.T) {
 	podman := podmantest.Start(t)
-	loadImages(t, podman)
+	const plain = "localhost/plain:1"
+	podman.Load(t, plain, v1.Config{Entrypoint: []string{podmantest.Workload}})
 	e := engine.New(podman.Socket)
 	t.Cleanup(e.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
