@@ -20,6 +20,7 @@ func grants() map[protocol.Bucket]grant {
 		protocol.BucketDesired: {deviceReads: true, adminReads: true},
 		protocol.BucketInfo:    {deviceWrites: true, adminReads: true},
 		protocol.BucketStatus:  {deviceWrites: true, adminReads: true},
+		protocol.BucketDenied:  {adminReads: true},
 	}
 }
 

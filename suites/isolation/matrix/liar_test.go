@@ -1,6 +1,7 @@
 package matrix_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	fixture "github.com/seatrial/seatrial/fixtures/broker"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -47,7 +49,7 @@ func newLiar(t *testing.T, url, calloutSeed, accountSeed string) *liar {
 		t.Fatal(err)
 	}
 	relay, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
 		Nkeys: []*server.NkeyUser{{Nkey: public}}, Users: []*server.User{{Username: "liar", Password: "liar"}},
 	})
 	if err != nil {
@@ -65,6 +67,12 @@ func newLiar(t *testing.T, url, calloutSeed, accountSeed string) *liar {
 		t.Fatal(err)
 	}
 	t.Cleanup(callout.Close)
+	// The callout looks at the deny list, too, which is empty here.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := fixture.EnsureBuckets(ctx, callout); err != nil {
+		t.Fatal(err)
+	}
 	key, err := nats.NkeyOptionFromSeed(calloutSeed)
 	if err != nil {
 		t.Fatal(err)
