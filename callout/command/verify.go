@@ -113,7 +113,7 @@ func findBypasses(ctx context.Context, r request, _ io.Reader, stdout, _ io.Writ
 		return false, err
 	}
 	if len(found) > 0 {
-		_, err = fmt.Fprintf(stdout, "%d ways past the callout\n", len(found))
+		_, err = fmt.Fprintf(stdout, "ways past the callout: %d\n", len(found))
 	} else {
 		_, err = fmt.Fprintln(stdout, "no way past the callout was found")
 	}
