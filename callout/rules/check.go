@@ -80,10 +80,10 @@ func (c *checker) conditions(r *Rule) {
 		c.add("", "asks for neither a role nor a claim: everybody whom the issuer knows would fit it")
 	}
 	for _, role := range r.Without {
-		switch {
-		case role == "":
+		switch role {
+		case "":
 			c.add("without", "holds an empty role")
-		case role == r.Role:
+		case r.Role:
 			c.add("without", "holds the role %.80q that the rule asks for: no token can fit", role)
 		}
 	}
