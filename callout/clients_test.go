@@ -99,7 +99,7 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 // connectNKey connects a user of the server's configuration.
 func (f *fleet) connectNKey(tb testing.TB, k key, options ...nats.Option) *nats.Conn {
 	tb.Helper()
-	nc, err := nats.Connect(f.url, append([]nats.Option{nats.Nkey(k.public, k.pair.Sign), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort()}, options...)...)
+	nc, err := nats.Connect(f.url, append([]nats.Option{nats.Nkey(k.public, k.pair.Sign), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.Timeout(deadline)}, options...)...)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -149,6 +149,8 @@ func createBuckets(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(tb.Context(), deadline)
+	defer cancel()
 	for _, s := range protocol.Streams() {
 		c := jetstream.StreamConfig{
 			Name: s.Name, Subjects: s.Subjects, MaxMsgsPerSubject: s.MaxMsgsPerSubject, MaxMsgSize: s.MaxMsgSize,
@@ -161,7 +163,7 @@ func createBuckets(tb testing.TB, nc *nats.Conn) jetstream.JetStream {
 		if s.RepublishSource != "" {
 			c.RePublish = &jetstream.RePublish{Source: s.RepublishSource, Destination: s.RepublishDestination, HeadersOnly: true}
 		}
-		if _, err := js.CreateStream(tb.Context(), c); err != nil {
+		if _, err := js.CreateStream(ctx, c); err != nil {
 			tb.Fatalf("create stream %s: %v", s.Name, err)
 		}
 	}

@@ -41,7 +41,9 @@ func (f *fleet) write(tb testing.TB, msg *nats.Msg) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := js.PublishMsg(tb.Context(), msg); err != nil {
+	ctx, cancel := context.WithTimeout(tb.Context(), deadline)
+	defer cancel()
+	if _, err := js.PublishMsg(ctx, msg); err != nil {
 		tb.Fatal(err)
 	}
 }
