@@ -57,9 +57,9 @@ func Ledger(ctx context.Context, in Input) {
 	}
 
 	plan := ledger.Make(settings)
-	busy, ctx2 := errgroup.WithContext(ctx)
-	busy.Go(func() error { return in.disturb(ctx2, plan, settings, history) })
-	busy.Go(func() error { return w.run(ctx2, plan) })
+	busy, disturbed := errgroup.WithContext(ctx)
+	busy.Go(func() error { return in.disturb(disturbed, plan, settings, history) })
+	busy.Go(func() error { return w.run(disturbed, plan) })
 	Expect(busy.Wait()).To(Succeed(), "disturb the fleet; the same again: %s", again)
 
 	By("letting it settle")

@@ -100,7 +100,7 @@ func (o *observer) revision(v wire.Stored, final bool) *ledger.Revision {
 		r.Of = unreadable
 		return r
 	}
-	r.Of = string(document.Device)
+	r.Of, r.Rollback = string(document.Device), document.RollbackFrom > 0
 	for _, c := range document.Containers {
 		if !o.in.Ours(c.Deployment.Name) {
 			continue
