@@ -147,6 +147,9 @@ func calloutConfig(ctx context.Context) (product.CalloutConfig, error) {
 	}, nil
 }
 
+// deployments is the namespace in which specs make theirs, and what those refer to.
+const deployments = "default"
+
 // operatorConfig is what the operator is connected with: in the cluster it may do
 // what the role says that it is delivered with, and nothing else.
 func operatorConfig(role string) func(context.Context) (product.OperatorConfig, error) {
@@ -166,6 +169,9 @@ func operatorConfig(role string) func(context.Context) (product.OperatorConfig, 
 		kubeconfig, err := c.UserWithRole(ctx, operatorProgram, text)
 		if err != nil {
 			return product.OperatorConfig{}, err //nolint:wrapcheck // names the user
+		}
+		if err := c.MayReadData(ctx, operatorProgram, deployments); err != nil {
+			return product.OperatorConfig{}, err //nolint:wrapcheck // names what was applied
 		}
 		return product.OperatorConfig{Kubeconfig: kubeconfig, BrokerURL: b.URL(), SeedFile: b.SeedFile(broker.Operator)}, nil
 	}

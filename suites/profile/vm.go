@@ -147,8 +147,7 @@ func virtual(options Options) ([]stage.Stage, error) {
 		Chart: product.Chart{
 			Folder: m.chart("fleet-operator"), Kubeconfig: kubeconfig, Image: image.Program(operatorProgram),
 			Secret: broker.SeedsSecret,
-			// Where specs make their deployments, and what those refer to.
-			Values: map[string]any{"data": map[string]any{"namespaces": []any{"default"}}},
+			Values: map[string]any{"data": map[string]any{"namespaces": []any{deployments}}},
 			Needs:  []string{cluster.CRDsStage, image.ProgramsStage, podlog.Stage, broker.BucketsStage},
 		},
 		BrokerURL: brokerInside,
