@@ -136,17 +136,7 @@ func listenerRows() (rows []Row) {
 	}
 	// A leaf node would bring a whole broker in on a device's token.
 	token("be a leaf node", asLeaf)
-	token("come by websocket", func(_ context.Context, s *scene, token string) error {
-		nc, err := nats.Connect("ws://"+s.Open.Websocket, nats.Token(token), nats.NoReconnect(), nats.Timeout(s.Patience))
-		if err == nil {
-			nc.Close()
-			return errors.New("the broker admits it")
-		}
-		if !errors.Is(err, nats.ErrAuthorization) {
-			return fmt.Errorf("it is not refused: %w", err)
-		}
-		return nil
-	})
+	token("come by websocket", asWebsocket)
 	token("come by MQTT", asMQTT)
 	return rows
 }
@@ -178,6 +168,23 @@ func (s *scene) closed(ctx context.Context, name string, signs []string) error {
 		}
 	}
 	return nil
+}
+
+// asWebsocket wants the broker to say that it refuses. It asks again if the broker
+// has hung up before that was heard.
+func asWebsocket(ctx context.Context, s *scene, token string) error {
+	for {
+		nc, err := nats.Connect("ws://"+s.Open.Websocket, nats.Token(token), nats.NoReconnect(), nats.Timeout(s.Patience))
+		switch {
+		case err == nil:
+			nc.Close()
+			return errors.New("the broker admits it")
+		case errors.Is(err, nats.ErrAuthorization):
+			return nil
+		case !hungUp(err) || ctx.Err() != nil:
+			return fmt.Errorf("it is not refused: %w", err)
+		}
+	}
 }
 
 func asLeaf(ctx context.Context, s *scene, token string) error {

@@ -234,16 +234,31 @@ func expectSeen(t *testing.T, f *fleet, hole string, rows []matrix.Row, breaks b
 	}
 }
 
-// oneAccount moves everything that is in account STATE to account DEVICES.
+// oneAccount moves everything that is in account STATE to account DEVICES: what the
+// two share needs no share then, what others see of STATE they see of DEVICES.
 func oneAccount(config map[string]any) {
 	state, devices := account(config, protocol.AccountState), account(config, protocol.AccountDevices)
-	devices["jetstream"], devices["users"] = state["jetstream"], state["users"]
-	for _, a := range []map[string]any{state, devices} {
-		delete(a, "exports")
-		delete(a, "imports")
+	var shown []any
+	for _, export := range state["exports"].([]any) {
+		if !slices.Contains(export.(map[string]any)["accounts"].([]any), any(protocol.AccountDevices)) {
+			shown = append(shown, export)
+		}
 	}
-	delete(state, "jetstream")
-	delete(state, "users")
+	for _, other := range config["accounts"].(map[string]any) {
+		imports, _ := other.(map[string]any)["imports"].([]any)
+		for _, seen := range imports {
+			for _, what := range seen.(map[string]any) {
+				if of, ok := what.(map[string]any); ok && of["account"] == protocol.AccountState {
+					of["account"] = protocol.AccountDevices
+				}
+			}
+		}
+	}
+	devices["jetstream"], devices["users"], devices["exports"] = state["jetstream"], state["users"], shown
+	for _, gone := range []string{"jetstream", "users", "exports", "imports"} {
+		delete(state, gone)
+	}
+	delete(devices, "imports")
 }
 
 // staticUser adds a user with a guessable password, whom the callout is not asked

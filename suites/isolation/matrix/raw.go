@@ -82,6 +82,12 @@ func (l *line) hear(words ...string) (string, error) {
 	}
 }
 
+// hungUp says that the other side closed the connection while something was still
+// said, so that its last words are lost.
+func hungUp(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
+}
+
 // errSilent says that the broker neither refused nor closed the connection.
 var errSilent = errors.New("the broker goes on with it")
 
@@ -90,7 +96,7 @@ var errSilent = errors.New("the broker goes on with it")
 func (l *line) ended(says ...string) error {
 	text, err := l.hear("-ERR", "PONG", "MSG", "HMSG", "+OK")
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET): // without a word
+	case hungUp(err): // without a word
 		return nil
 	case err != nil:
 		return err

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/seatrial/seatrial/protocol"
@@ -160,7 +158,7 @@ func (s *scene) refusesToken(ctx context.Context, token, reason string) error {
 		return errors.New("the broker admits it")
 	case reason == tooLong:
 		// The broker may have hung up before the line's end.
-		if !strings.Contains(err.Error(), tooLong) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.EOF) {
+		if !strings.Contains(err.Error(), tooLong) && !hungUp(err) {
 			return fmt.Errorf("it is refused, but not for its length: %w", err)
 		}
 		return nil
