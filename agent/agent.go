@@ -73,7 +73,7 @@ func Run(ctx context.Context, c *config.Config, version string, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	defer a.audit.Close()
+	defer a.audit.Close() //nolint:errcheck // each line is written when it is said
 	defer a.podman.Close()
 	if err := a.run(ctx); err != nil {
 		return err

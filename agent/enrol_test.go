@@ -42,7 +42,7 @@ func TestDeviceMakesItsOwnKeys(t *testing.T) {
 				return err
 			}
 			if _, err := os.Stat(key + ".pending"); !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("a key is on its way: %v", err)
+				return fmt.Errorf("a key is on its way: %w", err)
 			}
 			if found = own.ID; found == before {
 				return fmt.Errorf("it is still %s", found)

@@ -61,7 +61,7 @@ func (s *Server) Unheard(msg *nats.Msg) {
 // stream sends the lines that a command asks for, and leaves the last chunk, which
 // is to say how that ended, in last.
 func (s *Server) stream(ctx context.Context, c *command, last *protocol.CommandReply) error {
-	limit, late := timeout, error(context.DeadlineExceeded)
+	limit, late := timeout, context.DeadlineExceeded
 	if c.request.Follow {
 		limit, late = followed, errFollowed
 	}

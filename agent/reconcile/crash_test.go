@@ -159,7 +159,7 @@ func (d *device) await(r *Reconciler, phase protocol.ContainerPhase) protocol.Co
 		}
 		list, err := d.engine.List(d.t.Context())
 		if err != nil || len(list) != 1 || list[0].Name != "web" {
-			return fmt.Errorf("containers are %+v, %v", list, err)
+			return fmt.Errorf("containers are %+v, %w", list, err)
 		}
 		return nil
 	})

@@ -43,7 +43,7 @@ func TestHealsWhatIsDoneByHand(t *testing.T) {
 	d.eventually("its name is back", func() error {
 		list, err := d.engine.List(t.Context())
 		if err != nil || len(list) != 1 || list[0].Name != "web" {
-			return fmt.Errorf("containers are %+v, %v", list, err)
+			return fmt.Errorf("containers are %+v, %w", list, err)
 		}
 		return nil
 	})

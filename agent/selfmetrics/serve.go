@@ -61,7 +61,7 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(folder)
+	defer os.RemoveAll(folder) //nolint:errcheck // the next start makes one of another name
 	private := filepath.Join(folder, "s")
 	listener, err := new(net.ListenConfig).Listen(ctx, "unix", private)
 	if err != nil {

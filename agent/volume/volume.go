@@ -66,7 +66,7 @@ func (k *Keeper) Ensure(ctx context.Context, v protocol.Volume) (changed bool, e
 	if err != nil {
 		return false, fmt.Errorf("open volume %q: %w", v.Name, err)
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // nothing is written by way of it
 	changed, err = want.apply(root, ".")
 	if err != nil {
 		return changed, fmt.Errorf("volume %q: %w", v.Name, err)
@@ -92,7 +92,7 @@ func (k *Keeper) path(path string, want ownership) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open %s: %w", folder, err)
 	}
-	defer root.Close()
+	defer root.Close() //nolint:errcheck // nothing is written by way of it
 	if _, err := root.Lstat(rest); errors.Is(err, fs.ErrNotExist) {
 		if err := root.MkdirAll(rest, newFolder); err != nil {
 			return false, fmt.Errorf("make %s: %w", path, err)

@@ -47,8 +47,8 @@ func Read(folder string) (*Order, error) {
 		return nil, fmt.Errorf("read the order to wipe: %w", err)
 	}
 	order := new(Order)
-	if json.Unmarshal(data, order) != nil {
-		return new(Order), nil
+	if err := json.Unmarshal(data, order); err != nil {
+		order = new(Order)
 	}
 	return order, nil
 }

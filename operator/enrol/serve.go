@@ -59,7 +59,7 @@ func (o *Options) Serve(ctx context.Context, reader client.Reader, writer client
 	if err != nil {
 		return err
 	}
-	defer issuer.Close()
+	defer issuer.Close() //nolint:errcheck // the service ends with it
 	certificate, err := certwatcher.New(o.CertFile, o.KeyFile)
 	if err != nil {
 		return fmt.Errorf("read the enrolment service's certificate: %w", err)

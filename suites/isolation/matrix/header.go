@@ -216,7 +216,7 @@ func (s *scene) collect(ctx context.Context, subject, payload string) ([]*nats.M
 	for {
 		msg, err := sub.NextMsg(0)
 		if err != nil {
-			return all, nil //nolint:nilerr // nothing more has come
+			return all, nil // nothing more has come
 		}
 		all = append(all, msg)
 	}
