@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"context"
+	"errors"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -91,6 +92,9 @@ func look(ctx context.Context, admin *wire.Client, on device.Device) (outside, e
 	seen := outside{Documents: map[protocol.Bucket]string{}, Containers: map[string]string{}}
 	for _, bucket := range protocol.DeviceBuckets() {
 		document, err := admin.Read(ctx, bucket, trial.ID(on))
+		if bucket == protocol.BucketDenied && errors.Is(err, wire.ErrNoDocument) {
+			continue // nobody has put it on the list
+		}
 		if err != nil {
 			return seen, err
 		}
