@@ -2,8 +2,8 @@ package rehearsal
 
 import (
 	"context"
-	"errors"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 
