@@ -115,7 +115,8 @@ func (r *Reconciler) asideIs(name string, there bool) {
 // one is seen to work.
 func (r *Reconciler) replace(ctx context.Context, want *drift.Desired, old, last *engine.Container, differences []protocol.Difference) (string, error) {
 	name := want.Container.Name
-	keep := last == nil && r.works(old)
+	// A container does not outlive its deployment.
+	keep := last == nil && r.works(old) && mark.Deployment(old.Live.Labels).UID == want.Container.Deployment.UID
 	r.log.WarnContext(ctx, "replacing a container, because it is not as it should be",
 		"container", name, "id", old.ID, "drift", lines(differences), "way back", keep || last != nil)
 	if err := r.discard(ctx, name+nextSuffix); err != nil {
