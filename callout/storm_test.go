@@ -189,7 +189,7 @@ func TestTwoCallouts(t *testing.T) {
 // Clients that gave up are not admitted when the callout is back.
 func TestNobodyIsAdmittedWhoHasGone(t *testing.T) {
 	f := newFleet(t)
-	if f.try(t, nats.Token(f.issuer.Token(t, string(deviceA), "device", nil))) {
+	if f.tryUnanswered(t, nats.Token(f.issuer.Token(t, string(deviceA), "device", nil))) {
 		t.Error("admitted without a callout")
 	}
 	log := new(lines)
