@@ -2,19 +2,15 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
 	"github.com/seatrial/seatrial/agent/credential"
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/wipe"
+	"github.com/seatrial/seatrial/internal/table"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -106,193 +102,132 @@ const (
 	DefaultPruneAfter = 24 * time.Hour
 )
 
-// maxFile is far more than a configuration file has, in bytes.
-const maxFile = 1 << 20
-
 // Load reads the configuration file and the key file it names. The error joins a
-// [Problem] for each thing that is wrong.
+// [table.Problem] for each thing that is wrong.
 func Load(file string) (*Config, error) {
-	info, err := os.Stat(file)
+	top, err := table.Read(file)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, err
 	}
-	if info.Size() > maxFile {
-		return nil, &Problem{File: file, What: fmt.Sprintf("has %d bytes, at most %d are allowed", info.Size(), maxFile)}
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
-	}
-	return parse(file, data)
+	return read(top)
 }
 
-// parse reads and checks a configuration.
-func parse(file string, data []byte) (*Config, error) {
-	raw := make(map[string]any)
-	if _, err := toml.Decode(string(data), &raw); err != nil {
-		var syntax toml.ParseError
-		if errors.As(err, &syntax) {
-			return nil, &Problem{File: file, What: fmt.Sprintf("line %d: %s", syntax.Position.Line, syntax.Message)}
-		}
-		return nil, &Problem{File: file, What: err.Error()}
+// read takes the configuration out of the file's tables.
+func read(top *table.Table) (*Config, error) {
+	identity, broker, podman := top.Table("identity"), top.Table("broker"), top.Table("podman")
+	labels, intervals, images := top.Table("labels"), top.Table("intervals"), top.Table("images")
+	c := &Config{
+		Device:   device(top),
+		StateDir: path(top, "state_dir", top.Text("state_dir")),
+		Labels:   labels.All(),
+		Identity: Identity{
+			Issuer:    identity.Origin("issuer", "http", "https"),
+			Project:   identity.Text("project"),
+			KeyFile:   path(identity, "key_file", identity.Text("key_file")),
+			Enrolment: enrolment(top),
+		},
+		Broker: Broker{
+			URL:    broker.Broker("url", "the token"),
+			Jitter: broker.Duration("jitter", 0, 0, 5*time.Minute),
+		},
+		Podman: Podman{
+			Socket:  socket(podman),
+			Network: drift.Network(podman.Optional("network", string(drift.Bridge))),
+			Mounts:  podman.List("mounts", "/"),
+		},
+		Interval: Intervals{
+			Heartbeat: intervals.Duration("heartbeat", DefaultHeartbeat, 100*time.Millisecond, time.Hour),
+			Resync:    intervals.Duration("resync", DefaultResync, 100*time.Millisecond, 24*time.Hour),
+			Compare:   intervals.Duration("compare", DefaultCompare, 100*time.Millisecond, 24*time.Hour),
+		},
+		Images: Images{PruneAfter: images.Duration("prune_after", DefaultPruneAfter, time.Minute, 365*24*time.Hour)},
 	}
-	r := &reader{file: file}
-	c := r.config(raw)
-	if err := errors.Join(r.problems...); err != nil {
+	for _, folder := range c.Podman.Mounts {
+		path(podman, "mounts", folder)
+	}
+	if n := c.Podman.Network; n != drift.Bridge && n != drift.Host {
+		podman.Problem("network", "must be %q or %q", drift.Bridge, drift.Host)
+	}
+	if err := protocol.ValidateLabels(c.Labels); err != nil {
+		labels.Problem("", "%v", err)
+	}
+	if strings.ContainsAny(c.Identity.Project, " \t\r\n:") {
+		identity.Problem("project", "is not the id of a project")
+	}
+	c.Identity.Key = key(c, top, identity)
+	for _, t := range []*table.Table{labels, identity, broker, podman, intervals, images, top} {
+		t.End()
+	}
+	if err := top.Err(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (r *reader) config(raw map[string]any) *Config {
-	top := &table{reader: r, rest: raw}
-	labels, identity, broker := top.table("labels"), top.table("identity"), top.table("broker")
-	podman, intervals, images := top.table("podman"), top.table("intervals"), top.table("images")
-	_, enrols := raw["enrolment"]
-	enrolment := top.table("enrolment")
-	c := &Config{
-		StateDir: top.text("state_dir"),
-		Labels:   labels.texts(),
-		Identity: Identity{Issuer: identity.text("issuer"), Project: identity.text("project")},
-		Broker: Broker{
-			URL:    broker.text("url"),
-			Jitter: broker.duration("jitter", 0, 0, 5*time.Minute),
-		},
-		Podman: Podman{
-			Socket:  podman.text("socket"),
-			Network: drift.Network(podman.optional("network", string(drift.Bridge))),
-			Mounts:  podman.list("mounts", "/"),
-		},
-		Interval: Intervals{
-			Heartbeat: intervals.duration("heartbeat", DefaultHeartbeat, 100*time.Millisecond, time.Hour),
-			Resync:    intervals.duration("resync", DefaultResync, 100*time.Millisecond, 24*time.Hour),
-			Compare:   intervals.duration("compare", DefaultCompare, 100*time.Millisecond, 24*time.Hour),
-		},
-		Images: Images{PruneAfter: images.duration("prune_after", DefaultPruneAfter, time.Minute, 365*24*time.Hour)},
+func device(top *table.Table) protocol.DeviceID {
+	text := top.Text("device")
+	if text == "" {
+		return ""
 	}
-	device := top.text("device")
-	c.Identity.KeyFile = identity.text("key_file")
-	if enrols {
-		c.Identity.Enrolment = &Enrolment{
-			URL: enrolment.text("url"), TokenFile: enrolment.text("token_file"), CAFile: enrolment.optional("ca_file", ""),
-			Rotate: enrolment.duration("rotate", DefaultRotate, 0, 10*365*24*time.Hour),
-		}
-	}
-	for _, t := range []*table{labels, identity, broker, podman, intervals, images, enrolment, top} {
-		t.end()
-	}
-	r.checkDevice(c, device)
-	r.checkEnrolment(c.Identity.Enrolment)
-	r.checkKey(c, c.Identity.KeyFile)
-	r.checkPath("state_dir", c.StateDir)
-	for _, folder := range c.Podman.Mounts {
-		r.checkPath("podman.mounts", folder)
-	}
-	if err := protocol.ValidateLabels(c.Labels); err != nil {
-		r.problem("labels", "%v", err)
-	}
-	r.checkIssuer(c.Identity.Issuer)
-	if strings.ContainsAny(c.Identity.Project, " \t\r\n:") {
-		r.problem("identity.project", "is not the id of a project")
-	}
-	r.checkBroker(c.Broker.URL)
-	r.checkSocket(c.Podman.Socket)
-	if n := c.Podman.Network; n != drift.Bridge && n != drift.Host {
-		r.problem("podman.network", "must be %q or %q", drift.Bridge, drift.Host)
-	}
-	return c
-}
-
-func (r *reader) checkDevice(c *Config, device string) {
-	if device == "" {
-		return
-	}
-	id, err := protocol.ParseDeviceID(device)
+	id, err := protocol.ParseDeviceID(text)
 	if err != nil {
-		r.problem("device", "%v", err)
+		top.Problem("device", "%v", err)
 	}
-	c.Device = id
+	return id
 }
 
-// checkKey reads the key and compares whose it is: the broker knows a device by
-// the subject of its tokens.
-func (r *reader) checkKey(c *Config, file string) {
-	if file == "" {
-		return
+// path returns a path as it is, and says so if it is not absolute.
+func path(t *table.Table, name, path string) string {
+	if path != "" && (!filepath.IsAbs(path) || strings.ContainsRune(path, 0)) {
+		t.Problem(name, "must be an absolute path")
 	}
+	return path
+}
+
+func socket(podman *table.Table) string {
+	socket := podman.Text("socket")
+	if path, found := strings.CutPrefix(socket, "unix://"); socket != "" && (!found || !filepath.IsAbs(path)) {
+		podman.Problem("socket", `must be like "unix:///run/podman/podman.sock"`)
+	}
+	return socket
+}
+
+// enrolment is nil if there is no such table. It leaves the token alone, which is
+// gone once it was used. Whoever answers at the URL is told it.
+func enrolment(top *table.Table) *Enrolment {
+	if !top.Has("enrolment") {
+		return nil
+	}
+	t := top.Table("enrolment")
+	defer t.End()
+	return &Enrolment{
+		URL:       t.Origin("url", "https"),
+		TokenFile: path(t, "token_file", t.Text("token_file")),
+		CAFile:    path(t, "ca_file", t.Optional("ca_file", "")),
+		Rotate:    t.Duration("rotate", DefaultRotate, 0, 10*365*24*time.Hour),
+	}
+}
+
+// key reads the key and compares whose it is: the broker knows a device by the
+// subject of its tokens.
+func key(c *Config, top, identity *table.Table) *credential.Key {
+	file := c.Identity.KeyFile
 	if !filepath.IsAbs(file) {
-		r.problem("identity.key_file", "must be an absolute path")
-		return
+		return nil // said already
 	}
 	if wipe.Ordered(c.StateDir) {
-		return // whatever is left of the key is to be removed
+		return nil // whatever is left of the key is to be removed
 	}
 	key, err := credential.ReadKey(file)
 	if errors.Is(err, fs.ErrNotExist) && c.Identity.Enrolment != nil {
-		return
+		return nil
 	}
 	if err != nil {
-		r.problem("identity.key_file", "%v", err)
-		return
+		identity.Problem("key_file", "%v", err)
+		return nil
 	}
 	if c.Device != "" && key.User != string(c.Device) {
-		r.problem("device", "is %q, but the key in %s is of user %q: the device's id must be its user's", c.Device, file, key.User)
+		top.Problem("device", "is %q, but the key in %s is of user %q: the device's id must be its user's", c.Device, file, key.User)
 	}
-	c.Identity.Key = key
-}
-
-// checkEnrolment leaves the token alone: it is gone once it was used.
-func (r *reader) checkEnrolment(e *Enrolment) {
-	if e == nil {
-		return
-	}
-	if u, err := url.Parse(e.URL); e.URL != "" && (err != nil || u.Scheme != "https" || u.Hostname() == "" || e.URL != u.Scheme+"://"+u.Host) {
-		r.problem("enrolment.url", `must be an origin such as "https://enrol.example.org:8443": the token is told to whoever answers there`)
-	}
-	r.checkPath("enrolment.token_file", e.TokenFile)
-	r.checkPath("enrolment.ca_file", e.CAFile)
-}
-
-func (r *reader) checkPath(key, path string) {
-	if path != "" && (!filepath.IsAbs(path) || strings.ContainsRune(path, 0)) {
-		r.problem(key, "must be an absolute path")
-	}
-}
-
-// checkIssuer wants an origin: tokens name their issuer by it, to the letter.
-func (r *reader) checkIssuer(issuer string) {
-	if issuer == "" {
-		return
-	}
-	u, err := url.Parse(issuer)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || issuer != u.Scheme+"://"+u.Host {
-		r.problem("identity.issuer", `must be an origin such as "https://sso.example.org", without a path or a slash at its end`)
-	}
-}
-
-// brokerSchemes are those that the client library knows.
-var brokerSchemes = map[string]bool{"nats": true, "tls": true, "ws": true, "wss": true}
-
-func (r *reader) checkBroker(list string) {
-	if list == "" {
-		return
-	}
-	for one := range strings.SplitSeq(list, ",") {
-		u, err := url.Parse(strings.TrimSpace(one))
-		switch {
-		case err != nil || !brokerSchemes[u.Scheme] || u.Hostname() == "":
-			r.problem("broker.url", `must be like "nats://127.0.0.1:4222", several with commas between them`)
-		case u.User != nil:
-			r.problem("broker.url", "must not hold credentials: the token is what the broker knows the device by")
-		}
-	}
-}
-
-func (r *reader) checkSocket(socket string) {
-	if socket == "" {
-		return
-	}
-	if path, found := strings.CutPrefix(socket, "unix://"); !found || !filepath.IsAbs(path) {
-		r.problem("podman.socket", `must be like "unix:///run/podman/podman.sock"`)
-	}
+	return key
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/internal/issuertest"
 	"github.com/seatrial/seatrial/agent/wipe"
+	"github.com/seatrial/seatrial/internal/table"
 )
 
 // file is a good configuration.
@@ -60,11 +61,11 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// enrolment is how a device enrols whose key is not there yet.
-const enrolment = "\n[enrolment]\nurl = \"https://enrol.example.org:8443\"\ntoken_file = \"/etc/fleet-agent/token\"\n"
+// enrols is how a device enrols whose key is not there yet.
+const enrols = "\n[enrolment]\nurl = \"https://enrol.example.org:8443\"\ntoken_file = \"/etc/fleet-agent/token\"\n"
 
 func TestKeyMayBeStillToCome(t *testing.T) {
-	c, err := load(t, file("/none/key.json")+enrolment)
+	c, err := load(t, file("/none/key.json")+enrols)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +76,10 @@ func TestKeyMayBeStillToCome(t *testing.T) {
 	for before, key := range map[string]string{
 		"https://enrol": "enrolment.url", `:8443"`: "enrolment.url", `"/etc`: "enrolment.token_file", "token_file": "enrolment.token_file",
 	} {
-		_, err := load(t, file("/none/key.json")+strings.Replace(enrolment, before, map[string]string{
+		_, err := load(t, file("/none/key.json")+strings.Replace(enrols, before, map[string]string{
 			"https://enrol": "http://enrol", `:8443"`: `:8443/x"`, `"/etc`: `"etc`, "token_file": "token",
 		}[before], 1))
-		if !slices.ContainsFunc(problems(err), func(p *Problem) bool { return p.Key == key }) {
+		if !slices.ContainsFunc(problems(err), func(p *table.Problem) bool { return p.Key == key }) {
 			t.Errorf("%s: %v, want a problem of %s", before, err, key)
 		}
 	}
@@ -151,17 +152,17 @@ func TestLoadNamesEachProblem(t *testing.T) {
 }
 
 // problems are those that an error joins.
-func problems(err error) []*Problem {
-	var one *Problem
+func problems(err error) []*table.Problem {
+	var one *table.Problem
 	if joined, is := err.(interface{ Unwrap() []error }); is {
-		var all []*Problem
+		var all []*table.Problem
 		for _, err := range joined.Unwrap() {
 			all = append(all, problems(err)...)
 		}
 		return all
 	}
 	if errors.As(err, &one) {
-		return []*Problem{one}
+		return []*table.Problem{one}
 	}
 	return nil
 }
@@ -171,6 +172,15 @@ func TestLoadSaysAllAtOnce(t *testing.T) {
 	if got := len(problems(err)); got < 8 {
 		t.Errorf("%d problems, want all of them: %v", got, err)
 	}
+}
+
+// parse is [Load] of a file that holds data.
+func parse(data []byte) (*Config, error) {
+	top, err := table.Parse("config.toml", data)
+	if err != nil {
+		return nil, err
+	}
+	return read(top)
 }
 
 func FuzzParse(f *testing.F) {
@@ -183,7 +193,7 @@ func FuzzParse(f *testing.F) {
 		if strings.Contains(string(data), "key_file") {
 			return
 		}
-		if c, err := parse("config.toml", data); err == nil {
+		if c, err := parse(data); err == nil {
 			t.Errorf("accepted a file without a key: %+v", c)
 		} else if len(problems(err)) == 0 {
 			t.Errorf("error %v names no problem", err)

@@ -2,6 +2,6 @@
 //
 // It exists because an agent is configured on a device that nobody looks at: all
 // that is wrong is said at once, by file and key, before anything starts, and a
-// key that is not known is an error. It imports protocol, and credential, drift and
-// wipe for what they define, alone of this module.
+// key that is not known is an error. It imports protocol and internal/table, and
+// credential, drift and wipe for what they define, alone of this module.
 package config

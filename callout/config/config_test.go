@@ -15,6 +15,7 @@ import (
 
 	"github.com/seatrial/seatrial/callout/config"
 	"github.com/seatrial/seatrial/callout/rules"
+	"github.com/seatrial/seatrial/internal/table"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -109,7 +110,7 @@ func problems(t testing.TB, file string, err error) (keys []string) {
 		all = joined.Unwrap()
 	}
 	for _, one := range all {
-		var problem *config.Problem
+		var problem *table.Problem
 		if !errors.As(one, &problem) {
 			t.Fatalf("%v is not a problem", one)
 		}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seatrial/seatrial/callout/config"
 	"github.com/seatrial/seatrial/callout/rules"
+	"github.com/seatrial/seatrial/internal/table"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -112,7 +112,7 @@ func FuzzRules(f *testing.F) {
 		}
 		c, _, err := dir.load(t, dir.render(map[string]string{"rules_file": fmt.Sprintf("%q", path)}))
 		if err != nil {
-			var problem *config.Problem
+			var problem *table.Problem
 			if !errors.As(err, &problem) {
 				t.Errorf("%v is not a problem", err)
 			}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/nats-io/nkeys"
+
+	"github.com/seatrial/seatrial/internal/table"
 )
 
 // seedKind is a kind of NATS key, with the words for it.
@@ -21,14 +23,6 @@ var (
 	userSeed    = seedKind{nkeys.PrefixByteUser, "a user (SU…)"}
 	accountSeed = seedKind{nkeys.PrefixByteAccount, "an account (SA…)"}
 	curveSeed   = seedKind{nkeys.PrefixByteCurve, "a curve key (SX…)"}
-)
-
-// presence says whether a key must be there.
-type presence bool
-
-const (
-	required presence = true
-	optional presence = false
 )
 
 // maxSeedFile is far more than the 58 bytes of a seed.
@@ -50,20 +44,18 @@ func private(mode fs.FileMode, owner, self int) bool {
 	return mode.Perm()&^seedMode == 0
 }
 
-// seed reads the file that a key names. What is in it never gets into a problem.
-func (t *table) seed(name string, kind seedKind, must presence) []byte {
-	var path string
-	if must {
-		path = t.text(name)
-	} else {
-		path = t.optional(name, "")
-	}
-	if path == "" || t.seedless {
+// opener reads the seed of a file.
+type opener func(path string, kind seedKind) ([]byte, error)
+
+// seed reads the file that a key names, if it does. What is in it never gets into a
+// problem.
+func (o opener) seed(t *table.Table, name, path string, kind seedKind) []byte {
+	if path == "" {
 		return nil
 	}
-	seed, err := readSeed(path, kind)
+	seed, err := o(path, kind)
 	if err != nil {
-		t.problem(t.key(name), "%v", err)
+		t.Problem(name, "%v", err)
 	}
 	return seed
 }
