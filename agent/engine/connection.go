@@ -19,7 +19,10 @@ import (
 var (
 	ErrUnavailable = errors.New("podman does not answer: is podman.socket enabled, and may the agent use it?")
 	ErrNoContainer = errors.New("no such container")
-	ErrNoImage     = errors.New("no such image")
+	// ErrNoStorage is what a power cut or somebody's hand leaves of a container: podman
+	// lists it, and can do nothing with it but remove it.
+	ErrNoStorage = errors.New("the container's storage is lost")
+	ErrNoImage   = errors.New("no such image")
 )
 
 // Engine is podman behind its API socket. It connects when it is first used, and

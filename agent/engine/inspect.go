@@ -93,8 +93,12 @@ func (e *Engine) List(ctx context.Context) ([]Summary, error) {
 	return list, nil
 }
 
+// noStorage is podman's word for it, the text of ErrContainerUnknown in its storage
+// library: its answer has no code of its own.
+const noStorage = "container not known"
+
 // Inspect returns a container by its name or id. The error wraps [ErrNoContainer]
-// if there is none.
+// if there is none, and [ErrNoStorage] if it is one in name alone.
 func (e *Engine) Inspect(ctx context.Context, name string) (*Container, error) {
 	ctx, err := e.with(ctx)
 	if err != nil {
@@ -103,6 +107,9 @@ func (e *Engine) Inspect(ctx context.Context, name string) (*Container, error) {
 	data, err := containers.Inspect(ctx, name, nil)
 	if status(err) == http.StatusNotFound {
 		return nil, fmt.Errorf("%q: %w", name, ErrNoContainer)
+	}
+	if err != nil && strings.HasSuffix(err.Error(), noStorage) {
+		return nil, fmt.Errorf("%q: %w", name, ErrNoStorage)
 	}
 	if err != nil {
 		return nil, failed(fmt.Sprintf("inspect container %q", name), err)

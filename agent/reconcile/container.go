@@ -51,6 +51,31 @@ func (r *Reconciler) survey(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// look finds a container by its name. The error wraps [engine.ErrNoContainer] if there
+// is none, also where one of the agent's own was there in name alone, as a power cut
+// can leave it: that one is removed, so that it can be made anew.
+func (r *Reconciler) look(ctx context.Context, name string) (*engine.Container, error) {
+	found, err := r.engine.Inspect(ctx, name)
+	if !errors.Is(err, engine.ErrNoStorage) {
+		return found, err
+	}
+	list, failed := r.engine.List(ctx)
+	if failed != nil {
+		return nil, failed
+	}
+	for _, c := range list {
+		if c.Name != name || !mark.Owns(r.settings.Device, c.Labels) {
+			continue
+		}
+		r.log.WarnContext(ctx, "removing a container whose storage is lost", "container", name, "id", c.ID)
+		if err := r.engine.Remove(ctx, c.ID); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%q: %w", name, engine.ErrNoContainer)
+	}
+	return nil, err
+}
+
 // container brings one container to what it should be, and says when it should be
 // looked at again; 0 is: when something happens.
 func (r *Reconciler) container(ctx context.Context, name string) (time.Duration, error) {
@@ -60,7 +85,7 @@ func (r *Reconciler) container(ctx context.Context, name string) (time.Duration,
 	if !known {
 		return 0, nil
 	}
-	live, err := r.engine.Inspect(ctx, name)
+	live, err := r.look(ctx, name)
 	if err != nil && !errors.Is(err, engine.ErrNoContainer) {
 		if want != nil {
 			r.unseen(want, err)

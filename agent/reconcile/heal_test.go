@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -64,6 +66,36 @@ func TestHealsWhatIsDoneByHand(t *testing.T) {
 	}
 	if !strings.HasPrefix(moved.ImageDigest, "sha256:") {
 		t.Errorf("its digest is %q", moved.ImageDigest)
+	}
+}
+
+// A power cut may leave podman with the name of a container alone, which then can
+// neither be looked at nor started.
+func TestMakesAnewWhatHasLostItsStorage(t *testing.T) {
+	podman := podmantest.Start(t)
+	d := newDevice(t, podman)
+	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	r, _, stop := d.agent(0, subject())
+	before := d.await(r, protocol.ContainerRunning)
+	stop()
+
+	podman.PowerCut()
+	lists, err := filepath.Glob(filepath.Join(podman.Folder, "storage", "*-containers", "*containers.json"))
+	if err != nil || len(lists) == 0 {
+		t.Fatalf("the engine keeps no list of containers: %v", err)
+	}
+	for _, list := range lists {
+		if err := os.WriteFile(list, []byte("[]"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	podman.PowerOn()
+	if _, err := d.engine.Inspect(t.Context(), "web"); !errors.Is(err, engine.ErrNoStorage) {
+		t.Fatalf("it is not lost: %v", err)
+	}
+	r, _, _ = d.agent(0, subject())
+	if after := d.await(r, protocol.ContainerRunning); after.ContainerID == before.ContainerID {
+		t.Errorf("it is said to be %+v still", after)
 	}
 }
 

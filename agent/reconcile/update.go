@@ -43,7 +43,7 @@ func base(name string) (string, bool) {
 // own looks at a container of the agent's own; nil if there is none. A foreign one
 // of that name is an error, as its name is in the way.
 func (r *Reconciler) own(ctx context.Context, name string) (*engine.Container, error) {
-	found, err := r.engine.Inspect(ctx, name)
+	found, err := r.look(ctx, name)
 	switch {
 	case errors.Is(err, engine.ErrNoContainer):
 		return nil, nil
