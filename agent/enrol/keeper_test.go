@@ -1,14 +1,18 @@
 package enrol
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -205,5 +209,62 @@ func TestOnlyTheServiceIsToldTheToken(t *testing.T) {
 	}
 	if asked := r.service.Asked(); len(asked) != 0 {
 		t.Errorf("the stranger was asked %v", asked)
+	}
+}
+
+// recorder keeps what a device sends.
+type recorder struct {
+	next http.RoundTripper
+	sent []sent
+}
+
+type sent struct {
+	path string
+	body []byte
+}
+
+func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(request.Body)
+	if err != nil {
+		return nil, err
+	}
+	request.Body = io.NopCloser(bytes.NewReader(body))
+	r.sent = append(r.sent, sent{request.URL.Path, body})
+	return r.next.RoundTrip(request)
+}
+
+// The key is made on the device, and what leaves it is known to the last byte: the
+// public half, and what the issuer calls it.
+func TestPublicHalfAloneLeavesTheDevice(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper()
+	recorded := &recorder{next: k.service.client.Transport}
+	k.service.client.Transport = recorded
+	var want []sent
+	for _, rotates := range []bool{false, true} {
+		if err := r.settle(k, rotates); err != nil {
+			t.Fatal(err)
+		}
+		public, err := k.current.Public()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, asks := protocol.EnrolPath, message(&protocol.EnrolRequest{Version: protocol.Version, Device: device, Token: enroltest.Token, PublicKey: public})
+		if rotates {
+			path, asks = protocol.AddKeyPath, &protocol.KeyRequest{Version: protocol.Version, PublicKey: public}
+		}
+		for _, m := range []struct {
+			path string
+			message
+		}{{path, asks}, {protocol.RetirePath, &protocol.RetireRequest{Version: protocol.Version, Keep: k.current.ID}}} {
+			body, err := m.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, sent{m.path, body})
+		}
+	}
+	if !slices.EqualFunc(recorded.sent, want, func(a, b sent) bool { return a.path == b.path && bytes.Equal(a.body, b.body) }) {
+		t.Errorf("sent\n%s\nwant\n%s", recorded.sent, want)
 	}
 }

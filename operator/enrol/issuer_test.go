@@ -5,26 +5,16 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
-	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 	authorizationv2 "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/authorization/v2"
-	"github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/management"
-	projectv2 "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/project/v2"
 
-	"github.com/seatrial/seatrial/internal/port"
+	"github.com/seatrial/seatrial/operator/internal/operatortest"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -33,96 +23,30 @@ const deadline = time.Minute
 
 // provider is a process that speaks Zitadel's API, with a fleet's project.
 type provider struct {
-	t       *testing.T
-	origin  string
-	project string
-	issuer  *Issuer
+	*operatortest.Issuer
+	t      *testing.T
+	issuer *Issuer
 }
 
 func newProvider(t *testing.T) *provider {
 	t.Helper()
-	folder := t.TempDir()
-	program := filepath.Join(folder, "seatrial-issuer")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/seatrial/seatrial/cmd/seatrial-issuer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the issuer: %v\n%s", err, output)
-	}
-	kept := port.ForTest(t)
-	p := &provider{t: t, origin: "http://" + kept.Address()}
-	pat := filepath.Join(folder, "pat")
-	p.start(program, "--address", kept.Address(), "--origin", p.origin, "--state-dir", filepath.Join(folder, "state"), "--pat-file", pat)
-	p.eventually(func() error {
-		if _, err := os.Stat(pat); err != nil {
-			return err
-		}
-		response, err := http.Get(p.origin + keysPath)
-		if err == nil {
-			response.Body.Close()
-		}
-		return err
-	})
-	p.furnish(pat)
-	return p
-}
-
-// start starts a process that ends with the test.
-func (p *provider) start(program string, args ...string) {
-	p.t.Helper()
 	var log bytes.Buffer
-	cmd := exec.Command(program, args...)
-	cmd.Stderr = &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		// The signal is sent when the thread ends that started the process.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(ended)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		p.t.Fatal(err)
+	started, err := operatortest.StartIssuer(t.Context(), t.TempDir(), &log)
+	if err != nil {
+		t.Fatalf("%v\nthe issuer said:\n%s", err, log.String())
 	}
-	p.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		if p.t.Failed() {
-			p.t.Logf("the issuer said:\n%s", log.String())
+	t.Cleanup(func() {
+		started.Stop()
+		if t.Failed() {
+			t.Logf("the issuer said:\n%s", log.String())
 		}
 	})
-}
-
-// furnish makes the fleet's project and its roles.
-func (p *provider) furnish(pat string) {
-	p.t.Helper()
-	ctx := p.t.Context()
-	p.project = "fleet"
-	var err error
-	if p.issuer, err = Connect(ctx, p.origin, p.project, pat); err != nil {
-		p.t.Fatal(err)
+	p := &provider{Issuer: started, t: t}
+	if p.issuer, err = Connect(t.Context(), started.Origin, started.Project, started.PATFile); err != nil {
+		t.Fatal(err)
 	}
-	p.t.Cleanup(func() { _ = p.issuer.Close() })
-	org, err := p.issuer.api.ManagementService().GetMyOrg(ctx, &management.GetMyOrgRequest{})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	projects := p.issuer.api.ProjectServiceV2()
-	if _, err := projects.CreateProject(ctx, &projectv2.CreateProjectRequest{
-		OrganizationId: org.GetOrg().GetId(), ProjectId: &p.project, Name: p.project, ProjectRoleAssertion: true,
-	}); err != nil {
-		p.t.Fatal(err)
-	}
-	for _, role := range []protocol.Role{protocol.RoleDevice, protocol.RoleAdmin} {
-		p.eventually(func() error {
-			_, err := projects.AddProjectRole(ctx, &projectv2.AddProjectRoleRequest{ProjectId: p.project, RoleKey: string(role), DisplayName: string(role)})
-			return err
-		})
-	}
+	t.Cleanup(func() { _ = p.issuer.Close() })
+	return p
 }
 
 // eventually calls do until it succeeds: what is new shows after a moment.
@@ -141,40 +65,6 @@ func (p *provider) eventually(do func() error) {
 			p.t.Fatal(err)
 		}
 	}
-}
-
-var errGrant = errors.New("the issuer gives no token")
-
-// mint gets an access token with a key, as a device does.
-func (p *provider) mint(device protocol.DeviceID, id string, key *rsa.PrivateKey) (string, error) {
-	p.t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: id}}, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	now := time.Now()
-	assertion, err := jwt.Signed(signer).Claims(jwt.Claims{
-		Issuer: string(device), Subject: string(device), Audience: jwt.Audience{p.origin},
-		IssuedAt: jwt.NewNumericDate(now.Add(-time.Minute)), Expiry: jwt.NewNumericDate(now.Add(time.Minute)),
-	}).Serialize()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	response, err := http.PostForm(p.origin+"/oauth/v2/token", url.Values{
-		"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion},
-		"scope": {"urn:zitadel:iam:org:project:id:" + p.project + ":aud urn:zitadel:iam:org:projects:roles"},
-	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	var answer struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Token == "" {
-		return "", errGrant
-	}
-	return answer.Token, nil
 }
 
 func newKey(t *testing.T) (*rsa.PrivateKey, string) {
@@ -199,7 +89,7 @@ func TestKeysOfADevice(t *testing.T) {
 	bearer := func(id string, key *rsa.PrivateKey) {
 		t.Helper()
 		p.eventually(func() (err error) {
-			if token, err = p.mint(device, id, key); err != nil {
+			if token, err = p.Mint(ctx, device, id, key); err != nil {
 				return err
 			}
 			// A new role shows in tokens after a moment.
@@ -224,7 +114,7 @@ func TestKeysOfADevice(t *testing.T) {
 	bearer(admitted.KeyID, first)
 	p.eventually(func() error { return p.issuer.Retire(ctx, device, added.KeyID) })
 	p.eventually(func() error {
-		if _, err := p.mint(device, admitted.KeyID, first); err == nil {
+		if _, err := p.Mint(ctx, device, admitted.KeyID, first); err == nil {
 			return errors.New("a retired key is taken")
 		}
 		return nil
@@ -280,7 +170,7 @@ func TestOnlyDevicesAreAdmitted(t *testing.T) {
 		return nil
 	})
 	p.eventually(func() error {
-		token, err := p.mint(admin, made.KeyID, key)
+		token, err := p.Mint(ctx, admin, made.KeyID, key)
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func (r *rig) raw(path, bearer string, data []byte) (int, string) {
 }
 
 // publicKey is that of a new key.
-func publicKey(t *testing.T) string {
+func publicKey(t testing.TB) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, protocol.MinKeyBits)
 	if err != nil {
@@ -144,7 +144,7 @@ func publicKey(t *testing.T) string {
 	return public(t, key)
 }
 
-func public(t *testing.T, key *rsa.PrivateKey) string {
+func public(t testing.TB, key *rsa.PrivateKey) string {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {

@@ -62,6 +62,8 @@ var (
 	errExpired = errors.New("the token has expired: make another")
 	errUsed    = errors.New("the token was used, for another key: make another")
 	errRace    = errors.New("the token is being used: try again")
+	// errNoted is no device's doing: somebody else wrote what only [tokens.done] does.
+	errNoted = errors.New("what the token's Secret says of its use cannot be read: make another")
 )
 
 // tokens are the Secrets in a namespace.
@@ -101,10 +103,11 @@ func (t *tokens) claim(ctx context.Context, request *protocol.EnrolRequest) (*co
 	}
 	if id := string(secret.Data[keyID]); id != "" {
 		expires, err := time.Parse(time.RFC3339, string(secret.Data[keyKeyExpires]))
-		if err != nil {
-			return nil, nil, fmt.Errorf("read the token: %w", err)
+		reply := &protocol.KeyReply{Version: protocol.Version, KeyID: id, Expires: expires}
+		if err != nil || reply.Validate() != nil {
+			return nil, nil, errNoted
 		}
-		return secret, &protocol.KeyReply{Version: protocol.Version, KeyID: id, Expires: expires}, nil
+		return secret, reply, nil
 	}
 	return secret, nil, nil
 }
