@@ -77,7 +77,8 @@ func TestEnrolmentTellsNoToken(t *testing.T) {
 	}
 }
 
-func FuzzDecodeEnrolRequest(f *testing.F)  { fuzz(f, enrolments()[0]) }
-func FuzzDecodeKeyRequest(f *testing.F)    { fuzz(f, enrolments()[1]) }
-func FuzzDecodeKeyReply(f *testing.F)      { fuzz(f, enrolments()[2]) }
-func FuzzDecodeRetireRequest(f *testing.F) { fuzz(f, enrolments()[3]) }
+func FuzzDecodeEnrolRequest(f *testing.F)     { fuzz(f, enrolments()[0]) }
+func FuzzDecodeKeyRequest(f *testing.F)       { fuzz(f, enrolments()[1]) }
+func FuzzDecodeKeyReply(f *testing.F)         { fuzz(f, enrolments()[2]) }
+func FuzzDecodeRetireRequest(f *testing.F)    { fuzz(f, enrolments()[3]) }
+func FuzzDecodeEnrolmentRefusal(f *testing.F) { fuzz(f, enrolments()[4]) }
