@@ -20,8 +20,8 @@ import (
 // Grace is how long a container may take to end after it was asked to.
 const Grace = 10 * time.Second
 
-// Create makes a container under a name, without starting it, and returns its id.
-// Named volumes are made as needed.
+// Create makes a container under a name, without starting it, and returns its id. It is
+// there after a power cut, too. Named volumes are made as needed.
 func (e *Engine) Create(ctx context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (string, error) {
 	ctx, err := e.with(ctx)
 	if err != nil {
@@ -31,7 +31,7 @@ func (e *Engine) Create(ctx context.Context, name string, want *drift.Desired, r
 	if err != nil {
 		return "", failed(fmt.Sprintf("create container %q", name), err)
 	}
-	return response.ID, nil
+	return response.ID, settleContainer(ctx, response.ID)
 }
 
 // specification says in podman's words what is wanted.

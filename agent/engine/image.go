@@ -37,7 +37,7 @@ func (e *Engine) Image(ctx context.Context, reference string) (*drift.Image, err
 	return image, nil
 }
 
-// Pull fetches an image from its registry.
+// Pull fetches an image from its registry. It is there after a power cut, too.
 func (e *Engine) Pull(ctx context.Context, reference string) error {
 	ctx, err := e.with(ctx)
 	if err != nil {
@@ -50,7 +50,7 @@ func (e *Engine) Pull(ctx context.Context, reference string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("pull %q: %w", reference, err)
 	}
-	return nil
+	return settleImage(ctx, reference)
 }
 
 // ImageSummary is one image in a list.

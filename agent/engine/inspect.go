@@ -93,9 +93,13 @@ func (e *Engine) List(ctx context.Context) ([]Summary, error) {
 	return list, nil
 }
 
-// noStorage is podman's word for it, the text of ErrContainerUnknown in its storage
-// library: its answer has no code of its own.
-const noStorage = "container not known"
+// lost reports whether podman says that a container's storage is not there, or of no
+// use. Its answers have no code of their own: the words are those of ErrContainerUnknown
+// in its storage library, and of its inspection where it reads the layer.
+func lost(err error) bool {
+	text := err.Error()
+	return strings.HasSuffix(text, "container not known") || strings.Contains(text, "getting graph driver info")
+}
 
 // Inspect returns a container by its name or id. The error wraps [ErrNoContainer]
 // if there is none, and [ErrNoStorage] if it is one in name alone.
@@ -108,8 +112,8 @@ func (e *Engine) Inspect(ctx context.Context, name string) (*Container, error) {
 	if status(err) == http.StatusNotFound {
 		return nil, fmt.Errorf("%q: %w", name, ErrNoContainer)
 	}
-	if err != nil && strings.HasSuffix(err.Error(), noStorage) {
-		return nil, fmt.Errorf("%q: %w", name, ErrNoStorage)
+	if err != nil && status(err) != 0 && lost(err) {
+		return nil, fmt.Errorf("%q: %w: %w", name, ErrNoStorage, err)
 	}
 	if err != nil {
 		return nil, failed(fmt.Sprintf("inspect container %q", name), err)
