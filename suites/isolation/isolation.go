@@ -173,6 +173,7 @@ func target(ctx context.Context, stack *profile.Stack, attacker, victim protocol
 		},
 		Signer: signer, Operator: operator, System: system,
 		Admissions: func(ctx context.Context) ([]wire.Admission, error) { return stack.Admissions(ctx) },
+		Restart:    stack.Callout.Restart,
 		Pace:       pace, Patience: patience,
 	}
 	for _, role := range []broker.Role{broker.Callout, broker.Operator, broker.System} {

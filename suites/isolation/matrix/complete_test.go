@@ -53,11 +53,24 @@ func TestEveryStreamIsAttackedByEveryForm(t *testing.T) {
 					t.Errorf("no %s tries %s by %s", who, subject, kind)
 				}
 			}
+			for _, key := range othersKeys(bucket) {
+				if !covered(rows, who, matrix.Stores, regexp.MustCompile("^"+regexp.QuoteMeta(bucket.Subject(key))+"$"), "") {
+					t.Errorf("no %s tries to write %s", who, bucket.Subject(key))
+				}
+			}
 			if !covered(rows, who, matrix.Reflections, regexp.MustCompile("^"+regexp.QuoteMeta(bucket.Subject(victim))+"$"), "") {
 				t.Errorf("no %s has an answer put onto %s", who, bucket.Subject(victim))
 			}
 		}
 	}
+}
+
+// othersKeys are the keys of a bucket that are attacked by their names.
+func othersKeys(b protocol.Bucket) []protocol.DeviceID {
+	if b == protocol.BucketSettings {
+		return []protocol.DeviceID{victim, protocol.SettingsKey}
+	}
+	return []protocol.DeviceID{victim}
 }
 
 // Every header that the server's source knows is put on a write.

@@ -24,6 +24,7 @@ import (
 	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/isolation/matrix"
+	"github.com/seatrial/seatrial/suites/wire"
 )
 
 // patience bounds every wait; none expects to reach it.
@@ -56,6 +57,21 @@ type fleet struct {
 	issuer *issuer
 	dir    string
 	url    string
+	// logs are those of all callouts that ran, end ends the one that runs.
+	logs []*output
+	end  func()
+}
+
+// admissions are the decisions of all callouts so far.
+func (f *fleet) admissions(ctx context.Context) (all []wire.Admission, err error) {
+	for _, log := range f.logs {
+		decided, err := log.admissions(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, decided...)
+	}
+	return all, nil
 }
 
 // newFleet starts one; it ends with the test.
@@ -94,12 +110,18 @@ func newFleet(t *testing.T, with settings) *fleet {
 	}
 	operator, system := f.connect(t, keys, broker.Operator), f.connect(t, keys, broker.System)
 	f.fill(t, operator, with.stream)
-	log := f.startCallout(t, calls, keys, !with.lies)
+	f.startCallout(t, calls, keys, !with.lies)
 	f.target = &matrix.Target{
 		URL: f.url, Monitor: "http://" + place.Monitor, Issuer: f.issuer.url, Project: project,
 		Attacker: attacker, Victim: victim, Admin: admin, Observer: observer, Service: service,
 		Token: f.issuer.token, Signer: f.issuer.signer, Operator: operator, System: system, Static: static(t, keys),
-		Admissions: log.admissions, Open: open, Patience: patience,
+		Admissions: f.admissions, Open: open, Patience: patience,
+		Restart: func(context.Context) error {
+			before := f.end
+			f.startCallout(t, calls, keys, !with.lies)
+			before()
+			return nil
+		},
 	}
 	return f
 }
@@ -207,12 +229,16 @@ func (f *fleet) fill(t *testing.T, operator *nats.Conn, change func(*jetstream.S
 				t.Fatal(err)
 			}
 		}
+		if bucket == protocol.BucketSettings {
+			if _, err := js.Publish(ctx, bucket.Subject(protocol.SettingsKey), []byte("settings of the fleet")); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 
 // startCallout runs the real callout, as a process, and waits until it is ready.
-// What it writes down is returned.
-func (f *fleet) startCallout(t *testing.T, url, keys string, encrypted bool) *output {
+func (f *fleet) startCallout(t *testing.T, url, keys string, encrypted bool) {
 	t.Helper()
 	address := port.ForTest(t).Address()
 	curve := ""
@@ -247,7 +273,7 @@ source_failures = 1048576
 	}
 	log := new(output)
 	program := calloutProgram(t)
-	run(t, log, program, "--config", file)
+	f.logs, f.end = append(f.logs, log), run(t, log, program, "--config", file)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -256,7 +282,7 @@ source_failures = 1048576
 		if err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
-				return log
+				return
 			}
 		}
 		if time.Now().After(end) {

@@ -161,36 +161,41 @@ func (s *scene) put(ctx context.Context, own string, value *jetstream.RawStreamM
 
 // payloadRows are reads of what may be read whose payload names something else.
 func payloadRows(t *Target) (rows []Row) {
-	victim := protocol.BucketDesired.Subject(t.Victim)
-	for _, payload := range []string{
-		`{"last_by_subj":"` + victim + `"}`, `{"next_by_subj":"` + victim + `"}`, `{"LAST_BY_SUBJ":"` + victim + `"}`,
-		`{"seq":1}`, `{"seq":2}`, `{"seq":1,"next_by_subj":">"}`, `{"batch":10}`, `{"batch":10,"max_bytes":1000000}`,
-		`{"multi_last":["` + protocol.BucketDesired.Subjects() + `"]}`, `{"batch":10,"multi_last":[">"]}`, `{"up_to_seq":100,"multi_last":[">"]}`,
-		`{"start_time":"2000-01-01T00:00:00Z","batch":10}`, `{"up_to_time":"2100-01-01T00:00:00Z","multi_last":[">"]}`,
-		`{"no_hdr":true,"seq":1}`, `{}`, `[]`, `null`, `"x"`, "{", "\x00", strings.Repeat("x", 4<<10),
-	} {
-		rows = append(rows, Row{
-			Kind: Payloads, Who: Device, Whom: Device, What: fmt.Sprintf("read its own with %.60q", payload), Want: ErrorAnswer,
-			Stream: protocol.BucketDesired.Stream(), Subject: protocol.BucketDesired.DirectGet(t.Attacker),
-			run: func(ctx context.Context, s *scene) error {
-				answers, err := s.collect(ctx, protocol.BucketDesired.DirectGet(s.Attacker), payload)
-				if err != nil {
-					return err
-				}
-				for _, msg := range answers {
-					name := protocol.StoredSubject(msg.Header)
-					if name != "" && name != protocol.BucketDesired.Subject(s.Attacker) {
-						return fmt.Errorf("it is given %s", name)
-					}
-					if msg.Header.Get("Status") == "" && name == "" {
-						return fmt.Errorf("it is answered %v %.200q", msg.Header, msg.Data)
-					}
-				}
-				return s.judged(ctx, s.attacker)
-			},
-		})
+	for _, may := range readable(t.Attacker) {
+		other := may.bucket.Subject(t.Victim)
+		for _, payload := range []string{
+			`{"last_by_subj":"` + other + `"}`, `{"next_by_subj":"` + other + `"}`, `{"LAST_BY_SUBJ":"` + other + `"}`,
+			`{"seq":1}`, `{"seq":2}`, `{"seq":1,"next_by_subj":">"}`, `{"batch":10}`, `{"batch":10,"max_bytes":1000000}`,
+			`{"multi_last":["` + may.bucket.Subjects() + `"]}`, `{"batch":10,"multi_last":[">"]}`, `{"up_to_seq":100,"multi_last":[">"]}`,
+			`{"start_time":"2000-01-01T00:00:00Z","batch":10}`, `{"up_to_time":"2100-01-01T00:00:00Z","multi_last":[">"]}`,
+			`{"no_hdr":true,"seq":1}`, `{}`, `[]`, `null`, `"x"`, "{", "\x00", strings.Repeat("x", 4<<10),
+		} {
+			rows = append(rows, Row{
+				Kind: Payloads, Who: Device, Whom: Device, What: fmt.Sprintf("read its %s with %.60q", may.bucket, payload), Want: ErrorAnswer,
+				Stream: may.bucket.Stream(), Subject: may.bucket.DirectGet(may.key),
+				run: func(ctx context.Context, s *scene) error { return s.readsOnly(ctx, may, payload) },
+			})
+		}
 	}
 	return rows
+}
+
+// readsOnly wants no answer to a read with this payload to be of another key.
+func (s *scene) readsOnly(ctx context.Context, may own, payload string) error {
+	answers, err := s.collect(ctx, may.bucket.DirectGet(may.key), payload)
+	if err != nil {
+		return err
+	}
+	for _, msg := range answers {
+		name := protocol.StoredSubject(msg.Header)
+		if name != "" && name != may.bucket.Subject(may.key) {
+			return fmt.Errorf("it is given %s", name)
+		}
+		if msg.Header.Get("Status") == "" && name == "" {
+			return fmt.Errorf("it is answered %v %.200q", msg.Header, msg.Data)
+		}
+	}
+	return s.judged(ctx, s.attacker)
 }
 
 // collect returns all answers to a request, up to that of a good one after it.

@@ -97,9 +97,6 @@ func payloadOf(form, stream string) string {
 func apiRows(t *Target, streams []string) (rows []Row) {
 	granted := map[Party]map[string]bool{Device: {}, Admin: {}, Service: {}}
 	for bucket, may := range grants() {
-		if may.deviceReads {
-			granted[Device][bucket.DirectGet(t.Attacker)] = true
-		}
 		if may.adminReads {
 			granted[Admin][bucket.DirectGet(t.Attacker)] = true
 			granted[Admin][bucket.DirectGet(t.Victim)] = true
@@ -107,6 +104,9 @@ func apiRows(t *Target, streams []string) (rows []Row) {
 			granted[Admin][bucket.DirectGets()] = true
 			granted[Admin][bucket.DirectGet(">")] = true
 		}
+	}
+	for _, may := range readable(t.Attacker) {
+		granted[Device][may.bucket.DirectGet(may.key)] = true
 	}
 	granted[Observer] = granted[Admin]
 	for _, who := range insiders() {
@@ -127,7 +127,10 @@ func apiRows(t *Target, streams []string) (rows []Row) {
 			keys := []string{"x"}
 			if bucket, ok := strings.CutPrefix(stream, "KV_"); ok {
 				b := protocol.Bucket(bucket)
-				keys = []string{b.Subject(t.Victim), b.Subject(t.Attacker), b.Subject(t.Victim) + ".x", b.Subjects(), "$KV." + bucket + ".>", "x.y", ">"}
+				keys = []string{b.Subject(t.Attacker), b.Subjects(), "$KV." + bucket + ".>", "x.y", ">"}
+				for _, key := range othersKeys(t, b) {
+					keys = append(keys, b.Subject(key), b.Subject(key)+".x", strings.ToUpper(b.Subject(key)))
+				}
 			}
 			for _, form := range apiForms() {
 				for _, key := range keys {
@@ -157,7 +160,10 @@ func storeRows(t *Target) (rows []Row) {
 			}
 		}
 		for _, b := range protocol.Buckets() {
-			add(Device, b.Stream(), b.Subject(t.Victim))
+			for _, key := range othersKeys(t, b) {
+				add(Device, b.Stream(), b.Subject(key))
+				add(Device, b.Stream(), b.Subject(key)+".x")
+			}
 			for _, subject := range []string{
 				b.Subject(t.Attacker), b.Subject(t.Attacker) + ".x", b.Subject("made-up"), b.Subjects(), "$KV." + string(b) + ".>", "$KV." + string(b),
 				strings.ToUpper(b.Subject(t.Attacker)), "$KV." + strings.ToUpper(string(b)) + "." + string(t.Attacker),

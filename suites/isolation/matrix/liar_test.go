@@ -1,7 +1,6 @@
 package matrix_test
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	fixture "github.com/seatrial/seatrial/fixtures/broker"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -28,10 +26,12 @@ type lie struct {
 	grants func(protocol.Role, *jwt.UserClaims)
 	// overlooks admits as a device whose token the callout refuses for this reason.
 	overlooks string
+	// hides keeps the deny list from the callout, to which it is empty.
+	hides bool
 }
 
-// liar stands between the broker and the real callout: it passes requests on and
-// answers back, but for what it lies about. So a lie is the only difference to what
+// liar stands between the broker and the real callout: it passes on whatever one says
+// to the other, but for what it lies about. So a lie is the only difference to what
 // the callout does.
 type liar struct {
 	// relay is where the callout is connected to.
@@ -49,7 +49,7 @@ func newLiar(t *testing.T, url, calloutSeed, accountSeed string) *liar {
 		t.Fatal(err)
 	}
 	relay, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, JetStream: true, StoreDir: t.TempDir(),
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
 		Nkeys: []*server.NkeyUser{{Nkey: public}}, Users: []*server.User{{Username: "liar", Password: "liar"}},
 	})
 	if err != nil {
@@ -67,12 +67,6 @@ func newLiar(t *testing.T, url, calloutSeed, accountSeed string) *liar {
 		t.Fatal(err)
 	}
 	t.Cleanup(callout.Close)
-	// The callout looks at the deny list, too, which is empty here.
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := fixture.EnsureBuckets(ctx, callout); err != nil {
-		t.Fatal(err)
-	}
 	key, err := nats.NkeyOptionFromSeed(calloutSeed)
 	if err != nil {
 		t.Fatal(err)
@@ -99,10 +93,47 @@ func newLiar(t *testing.T, url, calloutSeed, accountSeed string) *liar {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.pass(t, broker, callout)
 	if err := broker.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// pass has everything else pass that the callout's account shares with others: what
+// it asks for to the broker, and answers and what it is told by itself from there.
+func (l *liar) pass(t *testing.T, broker, callout *nats.Conn) {
+	t.Helper()
+	pass := func(from, to *nats.Conn, subject string) {
+		_, err := from.Subscribe(subject, func(msg *nats.Msg) {
+			if l.lie.Load().hides && msg.Subject == protocol.BucketDenied.DirectNext() {
+				// There is no entry, in the words of a direct read.
+				if err := from.PublishMsg(&nats.Msg{Subject: msg.Reply, Header: nats.Header{"Status": {"404"}}}); err != nil {
+					t.Logf("hide the deny list: %v", err)
+				}
+				return
+			}
+			if err := to.PublishMsg(msg); err != nil {
+				t.Logf("pass %s on: %v", msg.Subject, err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pass(broker, callout, nats.InboxPrefix+">")
+	for _, share := range protocol.Shares() {
+		switch {
+		case share.To != protocol.AccountAuth:
+		case share.Kind == protocol.ShareStream:
+			pass(broker, callout, share.Subject)
+		default:
+			pass(callout, broker, share.Subject)
+		}
+	}
+	if err := callout.Flush(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // answer changes the callout's answer to a request by the lie.

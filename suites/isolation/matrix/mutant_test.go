@@ -111,6 +111,15 @@ func holes() (all []hole) {
 	subscribe(matrix.Observer, protocol.AllCommands, protocol.AllDevices, "_INBOX_OBSERVER.>", "_INBOX_ADMIN.>")
 	subscribe(matrix.Service, protocol.BucketDesired.Subjects(), "$KV.>", "$JS.>", "_INBOX_SERVICE.>", protocol.AllDoorbells)
 
+	publish(matrix.Device, matrix.Stores, protocol.BucketSettings.Subject(protocol.SettingsKey))
+	publish(matrix.Device, matrix.JetStream, protocol.BucketSettings.DirectNext(), protocol.BucketSettings.DirectGet(protocol.SettingsKey)+".>",
+		"$JS.API.STREAM.*."+protocol.BucketSettings.Stream(), "$JS.API.STREAM.MSG.GET."+protocol.BucketSettings.Stream(),
+		"$JS.API.CONSUMER.CREATE."+protocol.BucketSettings.Stream()+".>")
+	publish(matrix.Admin, matrix.JetStream, protocol.BucketSettings.DirectGet(protocol.SettingsKey))
+	publish(matrix.Observer, matrix.JetStream, protocol.BucketSettings.DirectGet(protocol.SettingsKey))
+	publish(matrix.Service, matrix.Stores, protocol.BucketSettings.Subject(protocol.SettingsKey))
+	subscribe(matrix.Device, protocol.BucketSettings.Subject(protocol.SettingsKey), protocol.BucketSettings.DirectGet(protocol.SettingsKey))
+
 	device := func(name string, seen func(matrix.Row) bool, breaks bool, more func(*jwt.UserClaims)) {
 		all = append(all, hole{name: name, seen: seen, breaks: breaks, lie: widened(protocol.RoleDevice, more)})
 	}
@@ -125,7 +134,7 @@ func holes() (all []hole) {
 
 	for _, reason := range []string{
 		"no_token", "token_too_long", "token_malformed", "algorithm", "key_unknown", "signature", "issuer", "audience", "expired", "not_yet_valid",
-		"claim_missing", "roles_missing", "roles_shape", "role_none", "role_ambiguous", "invalid_id",
+		"claim_missing", "roles_missing", "roles_shape", "role_none", "role_ambiguous", "invalid_id", "denied",
 	} {
 		all = append(all, hole{
 			name: "the callout does not look at " + reason, lie: lie{overlooks: reason},
@@ -176,6 +185,21 @@ func TestEveryHoleInTheCalloutIsSeen(t *testing.T) {
 		expectSeen(t, f, h.name, slices.DeleteFunc(slices.Clone(rows), func(r matrix.Row) bool { return !h.seen(r) }), h.breaks)
 	}
 	t.Logf("%d holes are seen", len(all))
+}
+
+// A callout that does not read the deny list lets a device in that was thrown out. Each
+// row about it sees that by itself.
+func TestADenyListThatIsNotReadIsSeen(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, settings{lies: true})
+	f.liar.lie.Store(&lie{hides: true})
+	rows := slices.DeleteFunc(rowsOf(t, f.target), func(r matrix.Row) bool { return r.Reason != "denied" })
+	if len(rows) != 2 {
+		t.Errorf("the rows about the deny list are %v", rows)
+	}
+	for _, row := range rows {
+		expectSeen(t, f, "the deny list is not read", []matrix.Row{row}, false)
+	}
 }
 
 // Where other listeners are open, the kind of connection is what keeps tokens out.

@@ -63,8 +63,9 @@ func (o *output) String() string {
 	return string(o.text)
 }
 
-// run runs a program until the test ends. It does not outlive this process, either.
-func run(t *testing.T, log *output, program string, args ...string) {
+// run runs a program until end is called, or the test ends. It does not outlive this
+// process, either.
+func run(t *testing.T, log *output, program string, args ...string) (end func()) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -83,7 +84,7 @@ func run(t *testing.T, log *output, program string, args ...string) {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Errorf("%s ended before its time: %v\n%s", program, err, log)
 		}
@@ -91,4 +92,6 @@ func run(t *testing.T, log *output, program string, args ...string) {
 			t.Errorf("%s: %v\n%s", program, err, log)
 		}
 	})
+	t.Cleanup(end)
+	return end
 }

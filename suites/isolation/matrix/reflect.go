@@ -39,9 +39,9 @@ func answers(who Party, t *Target) (all []answer) {
 		if grants()[b].deviceWrites {
 			all = append(all, answer{name: "an acknowledgement of its " + string(b), subject: b.Subject(t.Attacker), write: true})
 		}
-		if grants()[b].deviceReads {
-			all = append(all, answer{name: "its " + string(b), subject: b.DirectGet(t.Attacker)})
-		}
+	}
+	for _, may := range readable(t.Attacker) {
+		all = append(all, answer{name: "its " + string(may.bucket), subject: may.bucket.DirectGet(may.key)})
 	}
 	return append(all, answer{name: "an empty error", subject: protocol.BucketDesired.DirectGet(t.Attacker), payload: "garbage"})
 }
@@ -50,7 +50,10 @@ func answers(who Party, t *Target) (all []answer) {
 // the attacker may not.
 func reflectionTargets(t *Target, streams []string) (targets []string) {
 	for _, b := range protocol.Buckets() {
-		targets = append(targets, b.Subject(t.Victim), b.Subject(t.Attacker), b.Subject("made-up"), b.DirectGet(t.Victim))
+		targets = append(targets, b.Subject(t.Attacker), b.Subject("made-up"))
+		for _, key := range othersKeys(t, b) {
+			targets = append(targets, b.Subject(key), b.DirectGet(key))
+		}
 	}
 	for _, stream := range streams {
 		for _, form := range apiForms() {

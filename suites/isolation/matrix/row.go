@@ -116,6 +116,9 @@ type Need string
 const (
 	// SigningKey is the issuer's private key, to sign what the issuer never would.
 	SigningKey Need = "the issuer's signing key"
+	// FreshCallout is a callout that can be replaced by one that has just started,
+	// beside the key that signs what is shown to it.
+	FreshCallout Need = "a callout that can be started anew, and the issuer's signing key"
 	// OpenListeners are listeners for leaf nodes, websockets and MQTT.
 	OpenListeners Need = "listeners for leaf nodes, websocket and MQTT"
 	// Bystanders are an observer and a service.
@@ -129,6 +132,8 @@ func (n Need) met(t *Target) bool {
 	switch n {
 	case SigningKey:
 		return t.Signer != nil
+	case FreshCallout:
+		return t.Signer != nil && t.Restart != nil
 	case OpenListeners:
 		return t.Open != nil
 	case Bystanders:

@@ -22,6 +22,7 @@ func Rows(ctx context.Context, t *Target) ([]Row, error) {
 		publicationRows(t),
 		apiRows(t, streams),
 		storeRows(t),
+		settingsRows(),
 		reflectionRows(t, streams),
 		replyRows(t, streams),
 		headerRows(t),

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/seatrial/seatrial/suites/wire"
 )
 
@@ -117,18 +119,23 @@ func subscribes(who, whom Party, what, subject string) Row {
 // publishes is a row about a subject that must not be published to, with and
 // without a reply subject that would bring an answer.
 func publishes(kind Kind, who, whom Party, subject, payload string) Row {
+	return sends(kind, who, whom, "publish to "+subject, &nats.Msg{Subject: subject, Data: []byte(payload)})
+}
+
+// sends is a row about a message that must not be taken, with and without a reply
+// subject that would bring an answer.
+func sends(kind Kind, who, whom Party, what string, msg *nats.Msg) Row {
 	return Row{
-		Kind: kind, Who: who, Whom: whom, What: "publish to " + subject, Want: Violation, Subject: subject,
+		Kind: kind, Who: who, Whom: whom, What: what, Want: Violation, Subject: msg.Subject,
 		run: func(ctx context.Context, s *scene) error {
 			c := s.as(who)
-			if err := c.Conn().Publish(subject, []byte(payload)); err != nil {
-				return fmt.Errorf("publish: %w", err)
+			asks := &nats.Msg{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, Reply: c.Conn().NewRespInbox()}
+			for _, m := range []*nats.Msg{msg, asks} {
+				if err := c.Conn().PublishMsg(m); err != nil {
+					return fmt.Errorf("publish: %w", err)
+				}
 			}
-			answer := c.Conn().NewRespInbox()
-			if err := c.Conn().PublishRequest(subject, answer, []byte(payload)); err != nil {
-				return fmt.Errorf("ask: %w", err)
-			}
-			return s.judged(ctx, c, refused{wire.Publish, subject}, refused{wire.Publish, subject})
+			return s.judged(ctx, c, refused{wire.Publish, msg.Subject}, refused{wire.Publish, msg.Subject})
 		},
 	}
 }

@@ -260,19 +260,25 @@ func (s *scene) pace(ctx context.Context) error {
 }
 
 // counts says whether the victim would take the message for a genuine one, by
-// protocol's rules, though it is none. What an admin has put there of what is stored
+// protocol's rules, though it is none. What somebody has put there of what is stored
 // for the victim is true, and tells it nothing that it could not read itself.
 func (s *scene) counts(msg *nats.Msg) bool {
-	key := protocol.BucketDesired.Subject(s.Victim)
-	stored := s.before.keys[key]
-	if len(msg.Data) > 0 && string(msg.Data) == stored.data && msg.Header.Get("Nats-Sequence") == strconv.FormatUint(stored.sequence, 10) {
-		return false
+	stored := protocol.StoredSubject(msg.Header)
+	for _, may := range readable(s.Victim) {
+		is := s.before.keys[may.bucket.Subject(may.key)]
+		switch {
+		case stored != may.bucket.Subject(may.key):
+		case string(msg.Data) == is.data && len(msg.Data) > 0 && msg.Header.Get("Nats-Sequence") == strconv.FormatUint(is.sequence, 10):
+			return false
+		case strings.HasPrefix(msg.Subject, protocol.InboxPrefix(s.Victim)+"."):
+			return true
+		}
 	}
 	switch {
 	case msg.Subject == protocol.DoorbellSubject(s.Victim):
-		return protocol.IsOwnDoorbell(s.Victim, protocol.StoredSubject(msg.Header))
+		return protocol.IsOwnDoorbell(s.Victim, stored)
 	case strings.HasPrefix(msg.Subject, protocol.InboxPrefix(s.Victim)+"."):
-		return protocol.StoredSubject(msg.Header) == key
+		return false
 	}
 	return protocol.IsAdminInbox(msg.Reply)
 }

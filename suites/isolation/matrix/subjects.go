@@ -42,11 +42,15 @@ func subscriptionRows(t *Target, streams []string) (rows []Row) {
 		}
 		for _, b := range protocol.Buckets() {
 			add(Fleet, "listen to the bucket's", b.DirectGets())
-			add(Device, "listen to the victim's", b.DirectGet(t.Victim))
+			for _, key := range othersKeys(t, b) {
+				add(Device, "listen to the victim's", b.DirectGet(key))
+			}
 			// A service hears what devices say of themselves, and nothing else.
 			if who != Service || !grants()[b].deviceWrites {
 				add(Fleet, "listen to the bucket's", b.Subjects(), "$KV."+string(b)+".>")
-				add(Device, "listen to the victim's", b.Subject(t.Victim))
+				for _, key := range othersKeys(t, b) {
+					add(Device, "listen to the victim's", b.Subject(key))
+				}
 			}
 		}
 		add(Fleet, "listen to a bystander's answers by", "_INBOX_OBSERVER.>", "_INBOX_SERVICE.>", protocol.ObserverInboxPrefix("another")+".>",

@@ -36,6 +36,9 @@ type Target struct {
 	Static           []string
 	// Admissions returns what the callout has decided so far.
 	Admissions func(context.Context) ([]wire.Admission, error)
+	// Restart replaces the callout by one that has just started, and returns when
+	// that one is ready and the one before is gone; nil if it cannot be done.
+	Restart func(context.Context) error
 	// Open are the addresses of other listeners; nil if the broker has none.
 	Open *Open
 	// Pace is how long lies at least between two connections that the callout

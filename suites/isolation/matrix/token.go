@@ -29,6 +29,7 @@ const (
 	roleNone      = "role_none"
 	roleAmbiguous = "role_ambiguous"
 	invalidID     = "invalid_id"
+	denied        = "denied"
 )
 
 // tooLong is more than the broker takes in one line.
@@ -68,6 +69,7 @@ func text(name, reason, token string) forgery {
 // tokenRows try to be admitted with tokens that must not be good.
 func tokenRows(t *Target) (rows []Row) {
 	rows = append(rows, controlRow(), replayRow())
+	rows = append(rows, revokedRows()...)
 	for _, group := range [][]forgery{textForgeries(t), signatureForgeries(), claimForgeries(t), roleForgeries(t), idForgeries(t)} {
 		for _, f := range group {
 			rows = append(rows, Row{
