@@ -12,7 +12,7 @@ import (
 func TestNobodyComesInPastTheCallout(t *testing.T) {
 	f := newFleet(t, encrypted)
 	f.ready(t, "")
-	found, err := bypass.File(filepath.Join(f.dir, "server.conf"), bypass.Options{User: f.caller.public, Issuer: f.account.public, XKey: f.curve.public})
+	found, err := bypass.File(filepath.Join(f.dir, "broker.conf"), bypass.Options{User: f.caller.public, Issuer: f.account.public, XKey: f.curve.public})
 	if err != nil || len(found) > 0 {
 		t.Errorf("the configuration: %v, %v", found, err)
 	}

@@ -53,6 +53,12 @@ type fleet struct {
 	curve                            *key
 	// leaves is the address for leaf nodes, if there is one.
 	leaves string
+	// peer is a second server of a cluster with the first, peerURL where clients reach
+	// it; routes are the addresses by which the two reach each other. All are empty
+	// where there is one server.
+	peer    *server.Server
+	peerURL string
+	routes  []string
 	// open brokers ask no callout.
 	open bool
 }
@@ -69,6 +75,12 @@ func encrypted(tb testing.TB, f *fleet) {
 
 // withLeaves has the broker accept leaf nodes.
 func withLeaves(tb testing.TB, f *fleet) { f.leaves = port.ForTest(tb).Address() }
+
+// clustered has the broker be two servers.
+func clustered(tb testing.TB, f *fleet) {
+	f.peerURL = "nats://" + port.ForTest(tb).Address()
+	f.routes = []string{port.ForTest(tb).Address(), port.ForTest(tb).Address()}
+}
 
 // newFleet starts issuer and broker; both end with the test.
 func newFleet(tb testing.TB, options ...func(testing.TB, *fleet)) *fleet {
@@ -96,8 +108,32 @@ func newFleet(tb testing.TB, options ...func(testing.TB, *fleet)) *fleet {
 // startBroker starts the broker, again on the same address and store.
 func (f *fleet) startBroker(tb testing.TB) {
 	tb.Helper()
-	file := filepath.Join(f.dir, "server.conf")
-	if err := os.WriteFile(file, []byte(f.brokerConfig()), 0o600); err != nil {
+	f.broker = f.startServer(tb, "broker", f.url)
+	if f.peerURL != "" {
+		f.peer = f.startServer(tb, "peer", f.peerURL)
+	}
+	for _, s := range f.servers() {
+		if !s.ReadyForConnections(deadline) {
+			tb.Fatal("the broker did not start")
+		}
+	}
+	if f.peer != nil {
+		eventually(tb, "the servers have found each other", func() bool { return f.broker.JetStreamIsLeader() || f.peer.JetStreamIsLeader() })
+	}
+}
+
+func (f *fleet) servers() []*server.Server {
+	if f.peer == nil {
+		return []*server.Server{f.broker}
+	}
+	return []*server.Server{f.broker, f.peer}
+}
+
+// startServer starts one server of the broker. It need not be ready yet.
+func (f *fleet) startServer(tb testing.TB, name, url string) *server.Server {
+	tb.Helper()
+	file := filepath.Join(f.dir, name+".conf")
+	if err := os.WriteFile(file, []byte(f.serverConfig(name, url)), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	options, err := server.ProcessConfigFile(file)
@@ -105,23 +141,23 @@ func (f *fleet) startBroker(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	options.NoSigs, options.NoLog = true, true
-	f.broker, err = server.NewServer(options)
+	s, err := server.NewServer(options)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	f.broker.Start()
-	if !f.broker.ReadyForConnections(deadline) {
-		tb.Fatal("the broker did not start")
-	}
+	s.Start()
+	return s
 }
 
 func (f *fleet) stopBroker() {
-	f.broker.Shutdown()
-	f.broker.WaitForShutdown()
+	for _, s := range f.servers() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
 }
 
-// brokerConfig renders what the contract says into the server's words.
-func (f *fleet) brokerConfig() string {
+// serverConfig renders what the contract says into the server's words.
+func (f *fleet) serverConfig(name, url string) string {
 	exports, imports := map[string][]string{}, map[string][]string{}
 	for _, s := range protocol.Shares() {
 		response := ""
@@ -144,13 +180,21 @@ func (f *fleet) brokerConfig() string {
 	if f.leaves != "" {
 		leaves = fmt.Sprintf("leafnodes { listen: %q }", f.leaves)
 	}
+	cluster := ""
+	if f.routes != nil {
+		own, other := f.routes[0], f.routes[1]
+		if name != "broker" {
+			own, other = other, own
+		}
+		cluster = fmt.Sprintf("cluster { name: fleet, listen: %q, routes: [ %q ] }", own, "nats-route://"+other)
+	}
 	asks := fmt.Sprintf("auth_callout { issuer: %s, account: %s, auth_users: [ %s, %s, %s ], %s }",
 		f.account.public, protocol.AccountAuth, f.caller.public, f.operator.public, f.admin.public, xkey)
 	if f.open {
 		asks = ""
 	}
 	return fmt.Sprintf(`
-server_name: broker
+server_name: %s
 listen: %q
 max_control_line: %d
 jetstream { store_dir: %q }
@@ -166,12 +210,13 @@ authorization {
   %s
 }
 %s
-`, strings.TrimPrefix(f.url, "nats://"), protocol.MaxControlLine, filepath.Join(f.dir, "jetstream"),
+%s
+`, name, strings.TrimPrefix(url, "nats://"), protocol.MaxControlLine, filepath.Join(f.dir, "jetstream", name),
 		account(protocol.AccountAuth, user(f.caller)),
 		account(protocol.AccountState, "jetstream: enabled\n"+user(f.operator)),
 		account(protocol.AccountDevices, ""),
 		account(protocol.AccountSystem, user(f.admin)),
-		protocol.AccountSystem, asks, leaves)
+		protocol.AccountSystem, asks, leaves, cluster)
 }
 
 // config writes the callout's configuration and reads it back. extra is TOML for
