@@ -19,4 +19,7 @@ func TestNobodyComesInPastTheCallout(t *testing.T) {
 	if found, err = bypass.Connect(t.Context(), f.url); err != nil || len(found) > 0 {
 		t.Errorf("who tries: %v, %v", found, err)
 	}
+	if found, err = bypass.AsCallout(t.Context(), f.url, []byte(f.caller.seed)); err != nil || len(found) > 0 {
+		t.Errorf("the callout itself: %v, %v", found, err)
+	}
 }

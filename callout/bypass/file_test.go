@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"github.com/seatrial/seatrial/callout/bypass"
@@ -17,10 +18,15 @@ import (
 )
 
 // keys are the public keys of a broker.
-type keys struct{ callout, operator, system, other, issuer, xkey string }
+type keys struct {
+	callout, operator, system, other, issuer, xkey string
+	// seeds are those of the keys, by them.
+	seeds map[string][]byte
+}
 
 func newKeys(t testing.TB) keys {
 	t.Helper()
+	seeds := make(map[string][]byte)
 	public := func(prefix nkeys.PrefixByte) string {
 		pair, err := nkeys.CreatePair(prefix)
 		if err != nil {
@@ -30,9 +36,13 @@ func newKeys(t testing.TB) keys {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if seeds[key], err = pair.Seed(); err != nil {
+			t.Fatal(err)
+		}
 		return key
 	}
 	return keys{
+		seeds:   seeds,
 		callout: public(nkeys.PrefixByteUser), operator: public(nkeys.PrefixByteUser), system: public(nkeys.PrefixByteUser), other: public(nkeys.PrefixByteUser),
 		issuer: public(nkeys.PrefixByteAccount), xkey: public(nkeys.PrefixByteCurve),
 	}
@@ -45,13 +55,15 @@ type broker struct {
 	users                       []string
 	accounts                    map[string]string
 	xkey                        string
+	// list is the deny list's stream of one that runs; nil if there is none.
+	list *jetstream.StreamConfig
 	// exports and imports are further ones of accounts.
 	exports, imports map[string]string
 }
 
 func newBroker(k keys) *broker {
 	return &broker{
-		keys: k, exports: map[string]string{}, imports: map[string]string{}, users: []string{k.callout, k.operator, k.system}, xkey: "xkey: " + k.xkey,
+		keys: k, list: denyList(), exports: map[string]string{}, imports: map[string]string{}, users: []string{k.callout, k.operator, k.system}, xkey: "xkey: " + k.xkey,
 		accounts: map[string]string{
 			protocol.AccountAuth:    "users: [ { nkey: " + k.callout + " } ]",
 			protocol.AccountState:   "jetstream: enabled, users: [ { nkey: " + k.operator + " } ]",

@@ -25,6 +25,7 @@ const (
 	Mapping         Kind = "mapping"          // subjects become others after permissions were checked
 	SystemAccount   Kind = "system-account"   // who is placed in an account manages the server
 	OpenListener    Kind = "listener"         // something other than clients may connect
+	DenyList        Kind = "deny-list"        // who is thrown out may come in again
 	Anonymous       Kind = "anonymous"        // who has no credentials came in
 	AnyToken        Kind = "any-token"        // who has a token that nobody made came in
 	NoAuthRequired  Kind = "no-auth-required" // the server asks for no credentials

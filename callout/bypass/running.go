@@ -102,8 +102,13 @@ func Monitor(ctx context.Context, base string, o Options) ([]Finding, error) {
 			s.accounts[name] = one.account(name, s.system)
 		}
 	}
+	z, err := streams(ctx, base)
+	if err != nil {
+		return nil, err
+	}
 	c := &check{Options: o}
 	c.common(s)
+	c.denyList(z)
 	return c.found, nil
 }
 

@@ -1,6 +1,7 @@
 package bypass_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,10 +11,16 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"github.com/seatrial/seatrial/callout/bypass"
 	"github.com/seatrial/seatrial/protocol"
 )
+
+// patience bounds every wait; none expects to reach it.
+const patience = 20 * time.Second
 
 // running is a server that runs with a configuration.
 type running struct{ url, monitor string }
@@ -40,10 +47,46 @@ func run(t *testing.T, b *broker) running {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("the server did not start")
 	}
+	if b.list != nil {
+		b.makeList(t, s.ClientURL())
+	}
 	return running{url: s.ClientURL(), monitor: "http://" + s.MonitorAddr().String()}
+}
+
+// makeList makes the deny list's stream as the operator.
+func (b *broker) makeList(t *testing.T, url string) {
+	t.Helper()
+	user, err := nkeys.FromSeed(b.seeds[b.operator])
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(url, nats.Nkey(b.operator, user.Sign), nats.Timeout(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	js, err := jetstream.New(nc)
+	if err == nil {
+		_, err = js.CreateStream(ctx, *b.list)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// denyList is the deny list's stream as the contract has it.
+func denyList() *jetstream.StreamConfig {
+	s := protocol.BucketDenied.Settings()
+	return &jetstream.StreamConfig{
+		Name: s.Name, Subjects: s.Subjects, MaxMsgsPerSubject: s.MaxMsgsPerSubject, MaxMsgSize: s.MaxMsgSize, Replicas: 1,
+		AllowDirect: s.AllowDirect, AllowRollup: s.AllowRollup, DenyDelete: s.DenyDelete, DenyPurge: s.DenyPurge, Discard: jetstream.DiscardNew,
+		RePublish: &jetstream.RePublish{Source: s.RepublishSource, Destination: s.RepublishDestination, HeadersOnly: true},
+	}
 }
 
 // kinds are the kinds and places of findings.

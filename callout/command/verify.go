@@ -39,7 +39,7 @@ func verify(ctx context.Context, args []string, stdin io.Reader, stdout, stderr 
 	flags.StringVar(&r.config, "config", "", "the callout's configuration `file` (TOML); for a token, its seeds need not be there")
 	flags.StringVar(&r.tokenFile, "token-file", "", "explain what becomes of the access token in `file`; - for standard input")
 	flags.StringVar(&r.serverConfig, "server-config", "", "find ways past the callout in the configuration `file` of a nats-server")
-	flags.StringVar(&r.serverURL, "server", "", "try to come in without credentials at the `URL` of a running server, nats://host:port")
+	flags.StringVar(&r.serverURL, "server", "", "try to come in without credentials at the `URL` of a running server, nats://host:port; with --config also as the callout, to see whether it can read the deny list")
 	flags.StringVar(&r.monitor, "monitor", "", "find ways past the callout in the monitoring at `URL` of a running server, http://host:port")
 	flags.Func("known", "a user (public `key`) that may come in past the callout; may be given several times", func(name string) error {
 		r.known = append(r.known, name)
@@ -82,11 +82,13 @@ func (r request) sensible() bool {
 // there are none.
 func findBypasses(ctx context.Context, r request, _ io.Reader, stdout, _ io.Writer) (clean bool, err error) {
 	o := bypass.Options{Known: r.known}
+	var seed []byte // of the callout's user
 	if r.config != "" {
 		c, err := config.Load(r.config)
 		if err != nil {
 			return false, err
 		}
+		seed = c.NATS.Seed
 		if o.User, o.Issuer, o.XKey, err = publicKeys(c); err != nil {
 			return false, err
 		}
@@ -99,6 +101,12 @@ func findBypasses(ctx context.Context, r request, _ io.Reader, stdout, _ io.Writ
 		{r.serverConfig, func() ([]bypass.Finding, error) { return bypass.File(r.serverConfig, o) }},
 		{r.monitor, func() ([]bypass.Finding, error) { return bypass.Monitor(ctx, r.monitor, o) }},
 		{r.serverURL, func() ([]bypass.Finding, error) { return bypass.Connect(ctx, r.serverURL) }},
+		{r.serverURL, func() ([]bypass.Finding, error) {
+			if len(seed) == 0 {
+				return nil, nil
+			}
+			return bypass.AsCallout(ctx, r.serverURL, seed)
+		}},
 	} {
 		if source.given == "" {
 			continue

@@ -64,6 +64,7 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 	for _, reason := range refusal.Reasons() {
 		values["reason"] = append(values["reason"], string(reason))
 	}
+	shown := make(map[string]bool)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -88,6 +89,7 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 					t.Errorf("%s: %q shows nothing: %s", file, p.Title, target.Expr)
 				}
 				for _, name := range found {
+					shown[name] = true
 					if !names[name] {
 						t.Errorf("%s: %q shows %s, which does not exist", file, p.Title, name)
 					}
@@ -113,6 +115,12 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 					t.Errorf("%s: variable %s is of %s, which does not exist", file, v.Name, name)
 				}
 			}
+		}
+	}
+	// Whatever the callout tells of itself, somebody looks at.
+	for name := range names {
+		if strings.HasPrefix(name, "fleet_callout_") && !shown[name] && !strings.Contains(name, "_seconds_") {
+			t.Errorf("no panel shows %s", name)
 		}
 	}
 }

@@ -1,0 +1,82 @@
+package bypass_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatrial/seatrial/callout/bypass"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
+	const where = "deny-list streams.KV_denied"
+	read, write := "deny-list "+protocol.BucketDenied.DirectNext(), "deny-list "+protocol.BucketDenied.Subject("verify")
+	for name, row := range map[string]struct {
+		change           func(*broker)
+		monitor, callout []string
+	}{
+		"of the contract": {func(*broker) {}, nil, nil},
+		"not there":       {func(b *broker) { b.list = nil }, []string{where}, []string{read}},
+		"with limits": {
+			func(b *broker) {
+				b.list.MaxAge, b.list.MaxMsgs, b.list.MaxBytes, b.list.Discard = time.Hour, 10, 1<<20, jetstream.DiscardOld
+			},
+			[]string{where + ".discard", where + ".max_age", where + ".max_bytes", where + ".max_msgs"}, nil,
+		},
+		"open to be emptied": {
+			func(b *broker) {
+				b.list.AllowRollup, b.list.DenyDelete, b.list.DenyPurge, b.list.AllowMsgTTL = true, false, false, true
+			},
+			[]string{where + ".allow_msg_ttl", where + ".allow_rollup_hdrs", where + ".deny_delete", where + ".deny_purge"}, nil,
+		},
+		"forgotten at a restart, with all of history": {
+			func(b *broker) { b.list.Storage, b.list.MaxMsgsPerSubject = jetstream.MemoryStorage, 10 },
+			[]string{where + ".max_msgs_per_subject", where + ".storage"}, nil,
+		},
+		"without a bell, not to be read": {
+			func(b *broker) { b.list.RePublish, b.list.AllowDirect = nil, false },
+			[]string{where + ".allow_direct", where + ".republish"}, []string{read},
+		},
+		"of other subjects": {
+			func(b *broker) { b.list.Subjects = []string{"$KV.denied.>"} }, []string{where + ".subjects"}, nil,
+		},
+		"written by the callout": {
+			func(b *broker) {
+				b.exports[protocol.AccountState] = `{ service: "$KV.denied.*", accounts: [AUTH] }`
+				b.imports[protocol.AccountAuth] = `{ service: { account: STATE, subject: "$KV.denied.*" } }`
+			},
+			[]string{"foreign-share accounts.AUTH.imports"}, []string{write},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBroker(newKeys(t))
+			b.callout = "account: AUTH"
+			row.change(b)
+			s := run(t, b)
+			found, err := bypass.Monitor(t.Context(), s.monitor, bypass.Options{})
+			if got := kinds(found); err != nil || !slices.Equal(got, row.monitor) {
+				t.Errorf("monitoring tells of\n%q (%v), want\n%q", got, err, row.monitor)
+			}
+			found, err = bypass.AsCallout(t.Context(), s.url, b.seeds[b.keys.callout])
+			if got := kinds(found); err != nil || !slices.Equal(got, row.callout) {
+				t.Errorf("the callout finds\n%q (%v), want\n%q", got, err, row.callout)
+			}
+		})
+	}
+}
+
+func TestCalloutThatIsNotLetIn(t *testing.T) {
+	b := newBroker(newKeys(t))
+	b.callout = "account: AUTH"
+	s := run(t, b)
+	if _, err := bypass.AsCallout(t.Context(), s.url, b.seeds[b.other]); !errors.Is(err, bypass.ErrNotAdmitted) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := bypass.AsCallout(t.Context(), s.url, []byte("no seed")); err == nil {
+		t.Error("came in with no seed")
+	}
+}
