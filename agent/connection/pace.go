@@ -6,11 +6,13 @@ import (
 )
 
 // Waits between attempts, besides the spread. Least keeps a short spread from
-// becoming a busy loop; most bounds what a series of refusals or an issuer's
-// outage makes of it.
+// becoming a busy loop; most bounds what a series of refusals makes of it.
 const (
 	leastWait = 100 * time.Millisecond
 	mostWait  = 30 * time.Second
+	// mostAway bounds the wait for an issuer that does not answer: the fleet is back a
+	// spread after it, and meanwhile asks it twice as often as when all come back.
+	mostAway = 5 * time.Second
 )
 
 // firstShare is the part of the spread within which a device tries again that was
@@ -45,7 +47,7 @@ func (p *pace) next() time.Duration {
 	p.presented = false
 	switch {
 	case presented:
-		return retryWait(spread, p.refusals-1)
+		return retryWait(spread, p.refusals-1, mostWait)
 	case p.attempts == 1:
 		return rand.N(spread + 1)
 	default:
@@ -62,9 +64,10 @@ func (p *pace) present() {
 // accept notes that the connection is accepted.
 func (p *pace) accept() { p.attempts, p.refusals, p.presented = 0, 0, false }
 
-// retryWait is a random wait after failures failures before the last one.
-func retryWait(spread time.Duration, failures int) time.Duration {
-	most := max(spread, mostWait)
+// retryWait is a random wait after failures failures before the last one, up to most
+// or the spread.
+func retryWait(spread time.Duration, failures int, most time.Duration) time.Duration {
+	most = max(spread, most)
 	ceiling := max(spread/firstShare, leastWait)
 	for range failures {
 		if ceiling = 2 * ceiling; ceiling >= most {

@@ -70,6 +70,16 @@ func TestTurnedAwayDevicesComeSoonAndThenSeldom(t *testing.T) {
 	}
 }
 
+// However long the issuer is away, nobody comes much more than a spread after it.
+func TestIssuerThatIsAwayIsAskedWithinASpread(t *testing.T) {
+	for over, ceiling := range map[time.Duration]time.Duration{time.Second: mostAway, 20 * time.Second: 20 * time.Second} {
+		_, longest := bounds(func() time.Duration { return retryWait(over, 1000, mostAway) })
+		if longest > ceiling+leastWait || longest < ceiling*9/10 {
+			t.Errorf("with a spread of %s the wait is up to %s, want up to %s", over, longest, ceiling)
+		}
+	}
+}
+
 func TestAcceptedDeviceBeginsAnew(t *testing.T) {
 	p := pace{spread: spread(leastWait)}
 	for range 10 {

@@ -61,8 +61,12 @@ func (t *tokens) prepare(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
+		most := mostAway
+		if refusal := new(credential.Refusal); errors.As(err, &refusal) {
+			most = mostWait
+		}
 		t.report(ctx, failures, err)
-		if !wait(ctx, retryWait(t.pace.spread(), failures)) {
+		if !wait(ctx, retryWait(t.pace.spread(), failures, most)) {
 			return false
 		}
 	}
