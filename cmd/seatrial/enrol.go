@@ -13,11 +13,9 @@ import (
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
-// enrolDefaults: a token is made when somebody stands before the device.
-const (
-	enrolValid     = time.Hour
-	enrolNamespace = "default"
-)
+// enrolValid is how long a token can be used: it is made when somebody stands before
+// the device.
+const enrolValid = time.Hour
 
 func (a *app) enrol() *cobra.Command {
 	var valid time.Duration
@@ -60,6 +58,6 @@ func (a *app) enrol() *cobra.Command {
 		},
 	}
 	cmd.Flags().DurationVar(&valid, "valid", enrolValid, "how long the token can be used")
-	cmd.Flags().StringVar(&namespace, "namespace", enrolNamespace, "the `namespace` that the operator's --enrol-namespace names")
+	cmd.Flags().StringVar(&namespace, "namespace", profile.EnrolNamespace, "the `namespace` that the operator's --enrol-namespace names")
 	return cmd
 }

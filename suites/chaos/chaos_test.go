@@ -31,4 +31,5 @@ var _ = Describe("The promise", Ordered, ContinueOnFailure, func() {
 	It("does what an admin asks of one container, and tells no secret", func(ctx SpecContext) { chaos.Commanded(ctx, input) })
 	It("holds in the ledger of a fleet that random faults befall", func(ctx SpecContext) { chaos.Ledger(ctx, input) })
 	It("delivers files and secrets, and shows no secret on the way", func(ctx SpecContext) { chaos.Data(ctx, input) })
+	It("takes a device in by a token, once", func(ctx SpecContext) { chaos.Enrolled(ctx, input) })
 })

@@ -15,7 +15,7 @@ import (
 )
 
 // Specs is how many specs the suite has.
-const Specs = 10
+const Specs = 11
 
 // Names of the intervals.
 const (

@@ -84,7 +84,7 @@ func embedded(options Options) ([]stage.Stage, error) {
 	operator := product.Operator{
 		Binary: binary.Path(operatorProgram),
 		Config: operatorConfig(filepath.Join(options.Checkout, "operator", "config", "rbac", "role.yaml")),
-		Needs:  []string{cluster.CRDsStage, broker.BucketsStage},
+		Needs:  []string{cluster.CRDsStage, broker.BucketsStage, identity.IdentityStage},
 	}
 	return []stage.Stage{
 		programs.Stage(),
@@ -173,8 +173,35 @@ func operatorConfig(role string) func(context.Context) (product.OperatorConfig, 
 		if err := c.MayReadData(ctx, operatorProgram, deployments); err != nil {
 			return product.OperatorConfig{}, err //nolint:wrapcheck // names what was applied
 		}
-		return product.OperatorConfig{Kubeconfig: kubeconfig, BrokerURL: b.URL(), SeedFile: b.SeedFile(broker.Operator)}, nil
+		enrol, err := enrolConfig(ctx, c)
+		if err != nil {
+			return product.OperatorConfig{}, err
+		}
+		return product.OperatorConfig{Kubeconfig: kubeconfig, BrokerURL: b.URL(), SeedFile: b.SeedFile(broker.Operator), Enrol: enrol}, nil
 	}
+}
+
+// EnrolNamespace is the one in which the operator finds enrolment tokens: none that
+// deployments refer to.
+const EnrolNamespace = "enrolment"
+
+// enrolConfig is what the operator's enrolment service is made of.
+func enrolConfig(ctx context.Context, c *cluster.Cluster) (*product.Enrol, error) {
+	known, err := identity.From(ctx)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what is missing
+	}
+	if err := c.MayEnrol(ctx, operatorProgram, EnrolNamespace); err != nil {
+		return nil, err //nolint:wrapcheck // names what was applied
+	}
+	serving, err := c.Serving(ctx, operatorProgram)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // names the server
+	}
+	return &product.Enrol{
+		CertFile: serving.CertFile, KeyFile: serving.KeyFile, Namespace: EnrolNamespace,
+		Issuer: known.Issuer, Project: known.ProjectID, PATFile: known.PATFile,
+	}, nil
 }
 
 func brokerURL(ctx context.Context) (string, error) {

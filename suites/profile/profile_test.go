@@ -104,7 +104,7 @@ func TestStagesStandAfterWhatTheyNeed(t *testing.T) {
 	}
 	for name, wanted := range map[string][]string{
 		device.StageAgents:     {device.StageDevices, identity.IdentityStage, "callout", "broker"},
-		"operator":             {"crds", "buckets"},
+		"operator":             {"crds", "buckets", identity.IdentityStage},
 		"callout":              {identity.IdentityStage, "broker"},
 		identity.IdentityStage: {identity.IssuerStage},
 		device.StageDevices:    {"image"},

@@ -43,10 +43,22 @@ type Stack struct {
 	Callout, Operator *product.Product
 	// Devices are the devices in the order of their numbers.
 	Devices []device.Device
+	// Enrolment is where devices become ones of the fleet by a token, and Newcomers
+	// brings up some that may; nil where the profile has no such thing.
+	Enrolment *Enrolment
+	Newcomers *device.Newcomers
 	// Image is the reference of the sample image, which every device holds.
 	Image string
 
 	artifacts *artifact.Registry
+}
+
+// Enrolment is the operator's enrolment service, as devices reach it.
+type Enrolment struct {
+	// URL is its origin, CAFile holds the authority that its certificate is of.
+	URL, CAFile string
+	// Namespace is that of the Secrets with tokens.
+	Namespace string
 }
 
 // Node is a node of a cluster, with everything that runs there.
@@ -152,7 +164,14 @@ func From(ctx context.Context) (*Stack, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what is missing
 	}
-	s.Devices = devices.Devices
+	s.Devices, s.Newcomers = devices.Devices, devices.Newcomers
+	if url := s.Operator.EnrolURL(); url != "" {
+		serving, err := s.Cluster.Serving(ctx, operatorProgram)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // names the server
+		}
+		s.Enrolment = &Enrolment{URL: url, CAFile: serving.CAFile, Namespace: EnrolNamespace}
+	}
 	sample, err := image.From(ctx)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what is missing
