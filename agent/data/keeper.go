@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -50,22 +51,54 @@ func New(s Settings, podman Engine) *Keeper {
 	}
 }
 
-// Resolve returns want with the mounts of its files and the names of its secrets.
-// It changes nothing. The error wraps [secret.ErrSealed] if a secret is for another
-// key than the device's.
+// Resolve returns want with the names of its secrets. It changes nothing. The error
+// wraps [secret.ErrSealed] if a secret is for another key than the device's.
 func (k *Keeper) Resolve(want *drift.Desired) (*drift.Desired, error) {
-	if len(want.Container.Files) == 0 && len(want.Container.Secrets) == 0 {
+	if len(want.Container.Secrets) == 0 {
 		return want, nil
 	}
 	resolved := *want
-	resolved.Files = k.files.Mounts(&want.Container)
 	var err error
 	resolved.Secrets, err = k.vault.Resolve(&want.Container)
 	return &resolved, err
 }
 
+// Of returns want with its files where live has its own.
+func (k *Keeper) Of(want *drift.Desired, live *engine.Container) *drift.Desired {
+	return k.at(want, cmp.Or(k.home(live), want.Container.Name))
+}
+
+// Beside returns want with its files where none of the others has any, so that each
+// keeps what it has. Others may be nil.
+func (k *Keeper) Beside(want *drift.Desired, others ...*engine.Container) *drift.Desired {
+	var taken []string
+	for _, other := range others {
+		taken = append(taken, k.home(other))
+	}
+	return k.at(want, k.files.Free(want.Container.Name, taken...))
+}
+
+// at returns want with its files in a home.
+func (k *Keeper) at(want *drift.Desired, home string) *drift.Desired {
+	if len(want.Container.Files) == 0 {
+		return want
+	}
+	placed := *want
+	placed.Files = k.files.Mounts(home, &want.Container)
+	return &placed
+}
+
+// home is where a container has its files; empty if it has none, or is nil.
+func (k *Keeper) home(live *engine.Container) string {
+	if live == nil {
+		return ""
+	}
+	return k.files.Home(live.Live.Mounts)
+}
+
 // Prepare brings about what the container needs to be started, and says what it
-// changed in the words of the container's fields. The error wraps
+// changed in the words of the container's fields. Files are written where [Keeper.Of]
+// or [Keeper.Beside] has them. The error wraps
 // [volume.ErrForbidden] if a path may not be mounted.
 func (k *Keeper) Prepare(ctx context.Context, want *drift.Desired) (changed []string, err error) {
 	c := &want.Container
@@ -78,26 +111,36 @@ func (k *Keeper) Prepare(ctx context.Context, want *drift.Desired) (changed []st
 			changed = append(changed, "volumes."+v.MountPath)
 		}
 	}
-	files, err := k.files.Write(c)
-	for _, f := range files {
-		changed = append(changed, "files."+f)
-	}
-	if err != nil {
-		return changed, err
+	if home := k.files.Home(want.Files); home != "" {
+		files, err := k.files.Write(home, c)
+		for _, f := range files {
+			changed = append(changed, "files."+f)
+		}
+		if err != nil {
+			return changed, err
+		}
 	}
 	return changed, k.vault.Store(ctx, c)
 }
 
-// RestartDue reports whether the container has to be started again to see its
-// files, and Restarted notes that it was.
-func (k *Keeper) RestartDue(container string) bool { return k.files.Due(container) }
+// RestartDue reports whether a container has to be started again to see its files.
+func (k *Keeper) RestartDue(live *engine.Container) bool {
+	home := k.home(live)
+	return home != "" && k.files.Due(home)
+}
 
-// Restarted notes that the container was started since it was prepared.
-func (k *Keeper) Restarted(container string) error { return k.files.Done(container) }
+// Restarted notes that a container was started since its files were written.
+func (k *Keeper) Restarted(live *engine.Container) error {
+	home := k.home(live)
+	if home == "" {
+		return nil
+	}
+	return k.files.Done(home)
+}
 
-// Settle removes what the container no longer needs, once one that is as it should
-// be has taken every other's place.
-func (k *Keeper) Settle(want *drift.Desired) error { return k.files.Prune(&want.Container) }
+// Settle removes what containers of live's name had before it, once it has taken
+// every other's place.
+func (k *Keeper) Settle(live *engine.Container) error { return k.files.Only(live.Name, k.home(live)) }
 
 // Retain removes what no container has any more. Wanted are those that should be
 // there, and live returns those that there are; it is asked after podman was asked
@@ -117,7 +160,8 @@ func (k *Keeper) Retain(ctx context.Context, wanted func() []*drift.Desired, liv
 	}
 	secrets, containers := make(map[string]bool), make(map[string]bool)
 	for _, c := range there {
-		containers[c.Name] = true
+		// One that is put aside counts as the one that it was.
+		containers[file.Container(c.Name)] = true
 		for _, s := range mark.SecretsOf(c.Labels) {
 			secrets[s.Name] = true
 		}

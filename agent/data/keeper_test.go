@@ -61,6 +61,7 @@ func TestRetain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		want = k.Beside(want)
 		if changed, err := k.Prepare(t.Context(), want); err != nil || !slices.Equal(changed, []string{"files./etc/x"}) {
 			t.Fatalf("prepared %q (%v)", changed, err)
 		}

@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/google/renameio/v2"
@@ -20,7 +22,9 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// Store keeps files in a folder. Containers may be worked on at once, each by one.
+// Store keeps files in a folder. Each container has its own in a home, a folder of
+// the store. One that takes another's place has another home, so that the other keeps
+// what it has until it is gone. Containers may be worked on at once, each by one.
 type Store struct{ folder string }
 
 // NewStore returns the store in a folder, which is made when it is first needed.
@@ -30,32 +34,53 @@ func NewStore(folder string) *Store { return &Store{folder: folder} }
 // have longer names.
 const due = "due"
 
-// container is the folder of a container's files.
-func (s *Store) container(name string) string { return filepath.Join(s.folder, name) }
+// path is where a home is.
+func (s *Store) path(home string) string { return filepath.Join(s.folder, home) }
 
 // place is where a file lies on the device.
-func (s *Store) place(container, p string) string {
-	return filepath.Join(s.of(container, path.Dir(p)), path.Base(p))
+func (s *Store) place(home, p string) string {
+	return filepath.Join(s.of(home, path.Dir(p)), path.Base(p))
 }
 
 // of is the folder on the device for a folder of the container.
-func (s *Store) of(container, folder string) string {
+func (s *Store) of(home, folder string) string {
 	sum := sha256.Sum256([]byte(folder))
-	return filepath.Join(s.container(container), hex.EncodeToString(sum[:8]))
+	return filepath.Join(s.path(home), hex.EncodeToString(sum[:8]))
+}
+
+// Home is the home that mounts show; empty if they show none.
+func (s *Store) Home(mounts []drift.Mount) string {
+	for _, m := range mounts {
+		if inside, is := strings.CutPrefix(m.Source, s.folder+"/"); is {
+			home, _, _ := strings.Cut(inside, "/")
+			return home
+		}
+	}
+	return ""
+}
+
+// Free is a home for a container that is none of those that are taken. No container
+// that is asked for has a dot in its name.
+func (s *Store) Free(container string, taken ...string) string {
+	home := container
+	for n := 1; slices.Contains(taken, home); n++ {
+		home = container + "." + strconv.Itoa(n)
+	}
+	return home
 }
 
 // Mounts are those by which a container sees its files: a folder where a file has
 // to change under a running container, and otherwise the file alone. They do not
 // depend on what is in the files.
-func (s *Store) Mounts(c *protocol.Container) []drift.Mount {
+func (s *Store) Mounts(home string, c *protocol.Container) []drift.Mount {
 	var mounts []drift.Mount
 	folders := c.Folders()
 	for _, folder := range folders {
-		mounts = append(mounts, mount(s.of(c.Name, folder), folder))
+		mounts = append(mounts, mount(s.of(home, folder), folder))
 	}
 	for _, f := range c.Files {
 		if !slices.Contains(folders, path.Dir(f.Path)) {
-			mounts = append(mounts, mount(s.place(c.Name, f.Path), f.Path))
+			mounts = append(mounts, mount(s.place(home, f.Path), f.Path))
 		}
 	}
 	slices.SortFunc(mounts, func(a, b drift.Mount) int { return cmp.Compare(a.Destination, b.Destination) })
@@ -67,12 +92,13 @@ func mount(source, destination string) drift.Mount {
 	return drift.Mount{Source: source, Destination: destination, ReadOnly: true, Relabel: protocol.RelabelShared}
 }
 
-// Write brings the container's files to what they should be, and returns the paths
+// Write brings a home to what the container's files should be, and returns the paths
 // of those that it changed. A file is replaced as a whole. Before one is that asks
-// for a restart, the restart is noted: see [Store.Due].
-func (s *Store) Write(c *protocol.Container) (changed []string, err error) {
+// for a restart, the restart is noted: see [Store.Due]. What is none of the files is
+// removed.
+func (s *Store) Write(home string, c *protocol.Container) (changed []string, err error) {
 	for _, f := range c.Files {
-		did, err := s.write(c.Name, f)
+		did, err := s.write(home, f)
 		if err != nil {
 			return changed, fmt.Errorf("write file %s: %w", f.Path, err)
 		}
@@ -80,26 +106,26 @@ func (s *Store) Write(c *protocol.Container) (changed []string, err error) {
 			changed = append(changed, f.Path)
 		}
 	}
-	return changed, nil
+	return changed, s.prune(home, c)
 }
 
-func (s *Store) write(container string, f protocol.File) (changed bool, err error) {
+func (s *Store) write(home string, f protocol.File) (changed bool, err error) {
 	mode, uid, gid, err := ownership(f)
 	if err != nil {
 		return false, err
 	}
-	target := s.place(container, f.Path)
+	target := s.place(home, f.Path)
 	switch same, err := holds(target, f.Content); {
 	case err != nil:
 		return false, err
 	case same:
 		return tend(target, mode, uid, gid)
 	}
-	if err := s.makeFolder(container, path.Dir(f.Path)); err != nil {
+	if err := s.makeFolder(home, path.Dir(f.Path)); err != nil {
 		return false, err
 	}
 	if f.OnChange == protocol.OnChangeRestart {
-		if err := s.note(container); err != nil {
+		if err := s.note(home); err != nil {
 			return false, err
 		}
 	}
@@ -114,12 +140,12 @@ func (s *Store) write(container string, f protocol.File) (changed bool, err erro
 
 // makeFolder makes the folder of files. The store's own keeps all others out; what
 // is mounted from it must be open to the container's users.
-func (s *Store) makeFolder(container, folder string) error {
+func (s *Store) makeFolder(home, folder string) error {
 	const private, open = 0o700, 0o755
-	if err := os.MkdirAll(s.container(container), private); err != nil {
+	if err := os.MkdirAll(s.path(home), private); err != nil {
 		return err
 	}
-	target := s.of(container, folder)
+	target := s.of(home, folder)
 	if err := os.Mkdir(target, open); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

@@ -38,7 +38,7 @@ func seen(mounts []drift.Mount, path string) string {
 
 func write(t *testing.T, s *file.Store, c *protocol.Container) []string {
 	t.Helper()
-	changed, err := s.Write(c)
+	changed, err := s.Write(c.Name, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestDriftByHand(t *testing.T) {
 			s := file.NewStore(t.TempDir())
 			c := container(conf("one", protocol.OnChangeRestart))
 			write(t, s, c)
-			path := seen(s.Mounts(c), "/etc/app/app.conf")
+			path := seen(s.Mounts(c.Name, c), "/etc/app/app.conf")
 			if err := harm(path); err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +133,7 @@ func TestRewriteIsSeen(t *testing.T) {
 	for _, onChange := range []protocol.OnChange{protocol.OnChangeNone, protocol.OnChangeRestart} {
 		c := container(conf("one", onChange))
 		write(t, s, c)
-		mounts := s.Mounts(c)
+		mounts := s.Mounts(c.Name, c)
 		path := seen(mounts, "/etc/app/app.conf")
 		pinned, err := os.Open(path)
 		if err != nil {
@@ -149,14 +149,14 @@ func TestRewriteIsSeen(t *testing.T) {
 		if n, _ := pinned.Read(old); string(old[:n]) != "one" {
 			t.Errorf("%s: who had the file open sees %q", onChange, old[:n])
 		}
-		if !slices.Equal(mounts, s.Mounts(c)) {
+		if !slices.Equal(mounts, s.Mounts(c.Name, c)) {
 			t.Errorf("%s: new content has other mounts", onChange)
 		}
 	}
-	if folder := s.Mounts(container(conf("", protocol.OnChangeNone)))[0].Destination; folder != "/etc/app" {
+	if folder := s.Mounts("app", container(conf("", protocol.OnChangeNone)))[0].Destination; folder != "/etc/app" {
 		t.Errorf("mounted is %s, want the folder", folder)
 	}
-	if alone := s.Mounts(container(conf("", protocol.OnChangeRestart)))[0].Destination; alone != "/etc/app/app.conf" {
+	if alone := s.Mounts("app", container(conf("", protocol.OnChangeRestart)))[0].Destination; alone != "/etc/app/app.conf" {
 		t.Errorf("mounted is %s, want the file", alone)
 	}
 }
@@ -168,11 +168,9 @@ func TestLeftoversGo(t *testing.T) {
 	beside.Path, elsewhere.Path = "/etc/app/b", "/opt/c"
 	c := container(conf("a", protocol.OnChangeRestart), beside, elsewhere)
 	write(t, s, c)
-	before := s.Mounts(c)
+	before := s.Mounts(c.Name, c)
 	c.Files = c.Files[:1]
-	if err := s.Prune(c); err != nil {
-		t.Fatal(err)
-	}
+	write(t, s, c)
 	for path, want := range map[string]bool{"/etc/app/app.conf": true, "/etc/app/b": false, "/opt/c": false} {
 		if _, err := os.Lstat(seen(before, path)); (err == nil) != want {
 			t.Errorf("%s is there: %t, want %t", path, err == nil, want)
@@ -185,7 +183,7 @@ func TestLeftoversGo(t *testing.T) {
 	if err != nil || !slices.Equal(held, []string{"app"}) {
 		t.Fatalf("holds %q (%v)", held, err)
 	}
-	if err := s.Forget(held, map[string]bool{"app": true}); err != nil || seen(before, "/etc/app/app.conf") == "" {
+	if err := s.Forget(held, map[string]bool{"app": true}); err != nil || read(t, seen(before, "/etc/app/app.conf")) != "a" {
 		t.Errorf("forgot what is in use (%v)", err)
 	}
 	if err := s.Forget(held, nil); err != nil {
@@ -193,6 +191,50 @@ func TestLeftoversGo(t *testing.T) {
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
 		t.Errorf("left are %v (%v)", left, err)
+	}
+}
+
+// TestEachHasItsOwn: what is written for a container that takes another's place is
+// not seen by the other, and one alone is left.
+func TestEachHasItsOwn(t *testing.T) {
+	s := file.NewStore(t.TempDir())
+	of := func(content string) *protocol.Container {
+		c := container(conf(content, protocol.OnChangeNone), conf(content, protocol.OnChangeRestart))
+		c.Files[1].Path = "/opt/c"
+		return c
+	}
+	var homes []string
+	for _, content := range []string{"one", "two", "three"} {
+		home := s.Free("app", homes...)
+		c := of(content)
+		if _, err := s.Write(home, c); err != nil {
+			t.Fatal(err)
+		}
+		mounts := append([]drift.Mount{{Volume: "data", Destination: "/a"}, {Source: "/srv", Destination: "/b"}}, s.Mounts(home, c)...)
+		if got := s.Home(mounts); got != home || file.Container(home) != "app" || slices.Contains(homes, home) {
+			t.Errorf("the home is %q beside %q, want %q", got, homes, home)
+		}
+		homes = append(homes, home)
+	}
+	for i, content := range []string{"one", "two", "three"} {
+		c := of(content)
+		for _, f := range c.Files {
+			if got := read(t, seen(s.Mounts(homes[i], c), f.Path)); got != content {
+				t.Errorf("%s shows %q, want %q", f.Path, got, content)
+			}
+		}
+	}
+	if home := s.Home([]drift.Mount{{Source: "/srv", Destination: "/b"}}); home != "" {
+		t.Errorf("without files the home is %q", home)
+	}
+	other := container(conf("other", protocol.OnChangeRestart))
+	other.Name = "apple"
+	write(t, s, other)
+	if err := s.Only("app", homes[1]); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := s.Held(); err != nil || !slices.Equal(held, []string{homes[1], "apple"}) {
+		t.Errorf("left are %q (%v)", held, err)
 	}
 }
 
@@ -214,20 +256,17 @@ func TestContentsComeRound(t *testing.T) {
 		if valid(c) != nil {
 			return
 		}
-		if _, err := s.Write(c); err != nil {
-			rt.Fatal(err)
-		}
-		if err := s.Prune(c); err != nil {
+		if _, err := s.Write(c.Name, c); err != nil {
 			rt.Fatal(err)
 		}
 		for _, f := range c.Files {
-			path := seen(s.Mounts(c), f.Path)
+			path := seen(s.Mounts(c.Name, c), f.Path)
 			data, err := os.ReadFile(path)
 			if err != nil || string(data) != f.Content {
 				rt.Fatalf("%s: shows %q (%v), want %q", f.Path, data, err, f.Content)
 			}
 		}
-		if again, err := s.Write(c); err != nil || len(again) > 0 {
+		if again, err := s.Write(c.Name, c); err != nil || len(again) > 0 {
 			rt.Fatalf("the same again changes %q (%v)", again, err)
 		}
 		if beside, err := os.ReadDir(outer); err != nil || len(beside) != 1 {

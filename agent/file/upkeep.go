@@ -7,55 +7,52 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// note remembers that the container has to be started again, whatever happens to
-// the agent meanwhile.
-func (s *Store) note(container string) error {
-	folder := s.container(container)
-	mark, err := os.OpenFile(filepath.Join(folder, due), os.O_CREATE|os.O_WRONLY, 0o600)
+// note remembers that the container of a home has to be started again, whatever
+// happens to the agent meanwhile.
+func (s *Store) note(home string) error {
+	mark, err := os.OpenFile(filepath.Join(s.path(home), due), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	if err := mark.Close(); err != nil {
 		return err
 	}
-	return sync(folder)
+	return sync(s.path(home))
 }
 
-// Due reports whether a container has to be started again to see its files.
-func (s *Store) Due(container string) bool {
-	_, err := os.Lstat(filepath.Join(s.container(container), due))
+// Due reports whether the container of a home has to be started again to see its
+// files.
+func (s *Store) Due(home string) bool {
+	_, err := os.Lstat(filepath.Join(s.path(home), due))
 	return err == nil
 }
 
-// Done notes that a container was started since its files were written.
-func (s *Store) Done(container string) error {
-	if err := os.Remove(filepath.Join(s.container(container), due)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("note that %q was started: %w", container, err)
+// Done notes that the container of a home was started since its files were written.
+func (s *Store) Done(home string) error {
+	if err := os.Remove(filepath.Join(s.path(home), due)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("note that the container with the files of %q was started: %w", home, err)
 	}
 	return nil
 }
 
-// Prune removes what lies in the container's folder and is none of its files. No
-// container may run that still has those.
-func (s *Store) Prune(c *protocol.Container) error {
+// prune removes what lies in a home and is none of the container's files.
+func (s *Store) prune(home string, c *protocol.Container) error {
 	// By folder, the names in it.
 	keep := make(map[string]map[string]bool)
 	for _, f := range c.Files {
-		folder := filepath.Base(s.of(c.Name, path.Dir(f.Path)))
+		folder := filepath.Base(s.of(home, path.Dir(f.Path)))
 		if keep[folder] == nil {
 			keep[folder] = make(map[string]bool)
 		}
 		keep[folder][path.Base(f.Path)] = true
 	}
-	home := s.container(c.Name)
-	if len(keep) == 0 {
-		return s.remove(home)
-	}
-	folders, err := os.ReadDir(home)
+	whole := s.path(home)
+	folders, err := os.ReadDir(whole)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("look for old files: %w", err)
 	}
@@ -65,18 +62,18 @@ func (s *Store) Prune(c *protocol.Container) error {
 			continue
 		}
 		if !kept {
-			if err := s.remove(filepath.Join(home, folder.Name())); err != nil {
+			if err := s.remove(filepath.Join(whole, folder.Name())); err != nil {
 				return err
 			}
 			continue
 		}
-		files, err := os.ReadDir(filepath.Join(home, folder.Name()))
+		files, err := os.ReadDir(filepath.Join(whole, folder.Name()))
 		if err != nil {
 			return fmt.Errorf("look for old files: %w", err)
 		}
 		for _, f := range files {
 			if !names[f.Name()] {
-				if err := s.remove(filepath.Join(home, folder.Name(), f.Name())); err != nil {
+				if err := s.remove(filepath.Join(whole, folder.Name(), f.Name())); err != nil {
 					return err
 				}
 			}
@@ -85,26 +82,49 @@ func (s *Store) Prune(c *protocol.Container) error {
 	return nil
 }
 
-// Held are the names of the containers of which there are files.
+// Only removes all homes of a container but one. No container may be there that has
+// another.
+func (s *Store) Only(container, home string) error {
+	all, err := s.Held()
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if Container(other) == container && other != home {
+			if err := s.remove(s.path(other)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Container is the name of the container that a home is for.
+func Container(home string) string {
+	container, _, _ := strings.Cut(home, ".")
+	return container
+}
+
+// Held are the homes that there are.
 func (s *Store) Held() ([]string, error) {
 	all, err := os.ReadDir(s.folder)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for old files: %w", err)
 	}
-	names := make([]string, 0, len(all))
+	homes := make([]string, 0, len(all))
 	for _, one := range all {
-		names = append(names, one.Name())
+		homes = append(homes, one.Name())
 	}
-	return names, nil
+	return homes, nil
 }
 
-// Forget removes the files of those of the held containers that are not in use.
-func (s *Store) Forget(held []string, inUse map[string]bool) error {
-	for _, name := range held {
-		if inUse[name] {
+// Forget removes those of the held homes whose containers are not there.
+func (s *Store) Forget(held []string, there map[string]bool) error {
+	for _, home := range held {
+		if there[Container(home)] {
 			continue
 		}
-		if err := s.remove(s.container(name)); err != nil {
+		if err := s.remove(s.path(home)); err != nil {
 			return err
 		}
 	}

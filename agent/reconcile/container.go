@@ -170,10 +170,10 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 			err = errors.Join(err, dropped)
 			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 		}
-	} else if err := r.prepare(ctx, want); err != nil {
+	} else if err := r.prepare(ctx, r.data.Of(want, live)); err != nil {
 		return failed(want, live, reasonFor(err, ReasonDataFailed), err.Error()), 0, err
 	}
-	if live, err = r.refresh(ctx, want, live); err != nil {
+	if live, err = r.refresh(ctx, c.Name, live); err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
 	if last != nil {
@@ -184,7 +184,7 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 	}
 	status, again, err := r.heal(ctx, want, live)
 	if err == nil {
-		err = r.settle(want, !live.State.Running() && status.Phase == protocol.ContainerRunning)
+		err = r.data.Settle(live)
 	}
 	return status, again, err
 }
@@ -195,7 +195,7 @@ func (r *Reconciler) differences(want *drift.Desired, image *drift.Image, live *
 	if live == nil {
 		return nil
 	}
-	return r.tolerated.without(live.ID, drift.Compare(want, image, &live.Live))
+	return r.tolerated.without(live.ID, drift.Compare(r.data.Of(want, live), image, &live.Live))
 }
 
 // failure is why what is wanted was taken back before; nil if it was not.
@@ -232,6 +232,8 @@ func (r *Reconciler) remaining(ctx context.Context, want *drift.Desired, live *e
 // put aside for it, too.
 func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift.Image, old, last *engine.Container, differences []protocol.Difference) (live, aside *engine.Container, err error) {
 	name := want.Container.Name
+	// What there is keeps its files: it may be what is gone back to.
+	want = r.data.Beside(want, old, last)
 	if err := r.prepare(ctx, want); err != nil {
 		return old, last, err
 	}
@@ -246,10 +248,6 @@ func (r *Reconciler) make(ctx context.Context, want *drift.Desired, image *drift
 		return old, last, err
 	}
 	r.acted(name)
-	// What is new sees its files as they are.
-	if err := r.data.Restarted(name); err != nil {
-		return nil, last, err
-	}
 	if live, err = r.engine.Inspect(ctx, id); err != nil {
 		return nil, last, err
 	}

@@ -1,20 +1,28 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/seatrial/seatrial/agent/data"
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/internal/podmantest"
+	"github.com/seatrial/seatrial/agent/secret"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -23,8 +31,7 @@ const workload = "localhost/workload:1"
 // realDeadline bounds waits for real podman; none expects to reach it.
 const realDeadline = 2 * time.Minute
 
-// mortal is real podman behind an agent that is killed: after so many changes the
-// agent does nothing any more, not even what it was about to.
+// mortal is real podman behind an agent that is killed after so many changes.
 type mortal struct {
 	*engine.Engine
 
@@ -32,24 +39,13 @@ type mortal struct {
 	changes []string
 	// lives is how many changes it lives for; 0 is for ever.
 	lives int
-	// killed is closed when it is.
-	killed chan struct{}
 }
 
-// errKilled is none that podman gives as an answer.
-var errKilled = fmt.Errorf("the agent was killed: %w", engine.ErrUnavailable)
-
-func newMortal(podman *engine.Engine, lives int) *mortal {
-	return &mortal{Engine: podman, lives: lives, killed: make(chan struct{})}
-}
-
-// change makes a change if the agent lives, and kills it after its last.
+// change makes a change, and kills the agent after its last: it does nothing any
+// more, not even what it was about to.
 func (m *mortal) change(what string, do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.dead() {
-		return errKilled
-	}
 	err := do()
 	if last := len(m.changes) - 1; what == "start" && last >= 0 && m.changes[last] == what {
 		// Where podman is slow, the agent helps to start again what ended.
@@ -57,19 +53,12 @@ func (m *mortal) change(what string, do func() error) error {
 	}
 	m.changes = append(m.changes, what)
 	if len(m.changes) == m.lives {
-		close(m.killed)
-		return errKilled
+		fmt.Println(strings.Join(m.changes, " "))
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		// No thread of it gets any further.
+		select {}
 	}
 	return err
-}
-
-func (m *mortal) dead() bool {
-	select {
-	case <-m.killed:
-		return true
-	default:
-		return false
-	}
 }
 
 func (m *mortal) made() []string {
@@ -91,6 +80,10 @@ func (m *mortal) Stop(ctx context.Context, id string) error {
 	return m.change("stop", func() error { return m.Engine.Stop(ctx, id) })
 }
 
+func (m *mortal) Restart(ctx context.Context, id string) error {
+	return m.change("restart", func() error { return m.Engine.Restart(ctx, id) })
+}
+
 func (m *mortal) Rename(ctx context.Context, id, name string) error {
 	return m.change("rename", func() error { return m.Engine.Rename(ctx, id, name) })
 }
@@ -105,21 +98,24 @@ type device struct {
 	podman *podmantest.Engine
 	engine *engine.Engine
 	folder string
+	keys   *secret.Keys
 }
 
 func newDevice(t *testing.T, podman *podmantest.Engine) *device {
 	e := engine.New(podman.Socket)
 	t.Cleanup(e.Close)
-	return &device{t: t, podman: podman, engine: e, folder: t.TempDir()}
+	folder := t.TempDir()
+	keys, err := secret.LoadKeys(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &device{t: t, podman: podman, engine: e, folder: folder, keys: keys}
 }
 
-// agent starts an agent that lives for so many changes, and follows a state.
-func (d *device) agent(lives int, containers ...protocol.Container) (*Reconciler, *mortal, func()) {
-	m := newMortal(d.engine, lives)
-	r := New(Settings{
-		Device: "device-1", Network: drift.Host, Compare: time.Hour, StateDir: d.folder,
-		Steady: 700 * time.Millisecond, Changed: func() {},
-	}, m, quiet)
+// agent starts an agent that follows a state.
+func (d *device) agent(containers ...protocol.Container) (*Reconciler, *mortal, func()) {
+	m := &mortal{Engine: d.engine}
+	r := newAgent(m, d.folder, d.keys, quiet)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
@@ -127,6 +123,71 @@ func (d *device) agent(lives int, containers ...protocol.Container) (*Reconciler
 	d.t.Cleanup(stop)
 	r.Accept(state(1, containers...))
 	return r, m, stop
+}
+
+// newAgent is what of an agent acts on podman.
+func newAgent(m *mortal, folder string, keys *secret.Keys, log *slog.Logger) *Reconciler {
+	return New(Settings{
+		Device: "device-1", Network: drift.Host, Compare: time.Hour, StateDir: folder,
+		Steady: 700 * time.Millisecond, Changed: func() {},
+		Data: data.New(data.Settings{Device: "device-1", StateDir: folder, Allowed: []string{"/"}, Keys: keys}, m),
+	}, m, log)
+}
+
+// life is that of an agent that is a process of its own.
+type life struct {
+	Socket, Folder string
+	Lives          int
+	Want           protocol.Container
+}
+
+// lifeVariable has this test's program be such an agent.
+const lifeVariable = "RECONCILE_LIFE"
+
+// dies has an agent die on the way to a container, after so many changes, which it
+// returns. The agent is this test's program once more: it gets SIGKILL, and nothing in
+// it is asked.
+func (d *device) dies(lives int, want protocol.Container) []string {
+	d.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	told, err := json.Marshal(life{Socket: d.podman.Socket, Folder: d.folder, Lives: lives, Want: want})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(d.t.Context(), realDeadline)
+	defer cancel()
+	var did, log bytes.Buffer
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), lifeVariable+"="+string(told))
+	cmd.Stdout, cmd.Stderr = &did, &log
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL || ctx.Err() != nil {
+		d.t.Fatalf("it was not killed after %d changes: %v\n%s", lives, err, log.String())
+	}
+	return strings.Fields(did.String())
+}
+
+// live is the life of an agent, which ends by SIGKILL after its last change.
+func live(told string) error {
+	var l life
+	if err := json.Unmarshal([]byte(told), &l); err != nil {
+		return err
+	}
+	keys, err := secret.LoadKeys(l.Folder)
+	if err != nil {
+		return err
+	}
+	e := engine.New(l.Socket)
+	defer e.Close()
+	m := &mortal{Engine: e, lives: l.Lives}
+	r := newAgent(m, l.Folder, keys, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	r.Accept(state(1, l.Want))
+	r.Run(context.Background())
+	return nil
 }
 
 func (d *device) eventually(what string, check func() error) {
@@ -207,25 +268,25 @@ func args(args ...string) func(*protocol.Container) {
 
 // The agent is killed after each change that it makes to podman in the course of an
 // update, of one that works, one that does not, and one that is taken back by whoever
-// asked for it. The next agent ends it right: one container, the right one, and the
-// old one's id where it is the right one.
+// asked for it. The next agent ends it right: one container, the right one, with what
+// it was delivered, and the old one's id where it is the right one.
 func TestKilledAtEveryStepOfAnUpdate(t *testing.T) {
 	podman := podmantest.Start(t)
 	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
-	podman.Load(t, "localhost/other:1", v1.Config{Entrypoint: []string{podmantest.Workload}, Labels: map[string]string{"other": "1"}})
-	old := subject()
 	tests := []struct {
 		name string
-		// next is what is asked for, and after what is once the agent was killed.
-		next, after protocol.Container
-		phase       protocol.ContainerPhase
-		steps       []string
+		// change is what is asked for besides another level. It is no longer if it is
+		// unwanted once the agent was killed.
+		change   []func(*protocol.Container)
+		unwanted bool
+		phase    protocol.ContainerPhase
+		steps    []string
 	}{
-		{"that works", subject(level("new")), subject(level("new")), protocol.ContainerRunning,
+		{"that works", nil, false, protocol.ContainerRunning,
 			[]string{"create", "stop", "rename", "rename", "start", "remove"}},
-		{"that does not", subject(level("new"), args("exit", "3")), subject(level("new"), args("exit", "3")), protocol.ContainerRolledBack,
+		{"that does not", []func(*protocol.Container){args("exit", "3")}, false, protocol.ContainerRolledBack,
 			[]string{"create", "stop", "rename", "rename", "start", "remove", "rename", "start"}},
-		{"that is unwanted", subject(level("new")), old, protocol.ContainerRunning,
+		{"that is unwanted", nil, true, protocol.ContainerRunning,
 			[]string{"create", "stop", "rename", "rename", "start"}},
 	}
 	for _, test := range tests {
@@ -233,30 +294,35 @@ func TestKilledAtEveryStepOfAnUpdate(t *testing.T) {
 			t.Run(fmt.Sprintf("update %s/after %d %s", test.name, step+1, test.steps[step]), func(t *testing.T) {
 				d := newDevice(t, podman)
 				t.Cleanup(d.clean)
-				first, _, stop := d.agent(0, old)
+				old := subject(d.deliver("old"))
+				next := subject(append(test.change, level("new"), d.deliver("new"))...)
+				first, _, stop := d.agent(old)
 				d.await(first, protocol.ContainerRunning)
 				stop()
 				before := d.id()
 
-				_, killed, stop := d.agent(step+1, test.next)
-				select {
-				case <-killed.killed:
-				case <-time.After(realDeadline):
-					t.Fatalf("not killed after %v", killed.made())
-				}
-				stop()
-				if made := killed.made(); !slices.Equal(made, test.steps[:step+1]) {
+				if made := d.dies(step+1, next); !slices.Equal(made, test.steps[:step+1]) {
 					t.Fatalf("it did %v, want %v", made, test.steps[:step+1])
 				}
 
-				second, m, _ := d.agent(0, test.after)
+				after, edition, back := next, "new", test.unwanted || test.phase == protocol.ContainerRolledBack
+				if test.unwanted {
+					after = old
+				}
+				if back {
+					edition = "old"
+				}
+				second, m, _ := d.agent(after)
 				status := d.await(second, test.phase)
 				made := m.made()
-				if same := d.id() == before; same != (test.phase == protocol.ContainerRolledBack || test.after.Env[0] == old.Env[0]) {
+				if same := d.id() == before; same != back {
 					t.Errorf("the id is %s, was %s, after %v", d.id(), before, made)
 				}
 				if !strings.HasSuffix(d.id(), " true") {
 					t.Errorf("it does not run: %s, after %v", d.id(), made)
+				}
+				if err := d.sees(edition); err != nil {
+					t.Errorf("after %v: %v", made, err)
 				}
 				if test.phase == protocol.ContainerRolledBack && (status.Rollback == nil || status.Rollback.Reason == "") {
 					t.Errorf("the status does not say why: %+v", status)
@@ -293,7 +359,7 @@ func TestTakesBackWhatDoesNotWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t, podman)
 			t.Cleanup(d.clean)
-			r, m, stop := d.agent(0, subject(check(podmantest.Workload, "true")))
+			r, m, stop := d.agent(subject(check(podmantest.Workload, "true")))
 			good := d.await(r, protocol.ContainerRunning)
 			bad := subject(row.change...)
 			r.Accept(state(2, bad))
@@ -313,7 +379,7 @@ func TestTakesBackWhatDoesNotWork(t *testing.T) {
 				t.Errorf("it was tried again: %v", after[made:])
 			}
 			stop()
-			again, m, _ := d.agent(0, bad)
+			again, m, _ := d.agent(bad)
 			d.await(again, protocol.ContainerRolledBack)
 			reconcile(t, again)
 			if made := m.made(); len(made) != 0 {

@@ -20,16 +20,21 @@ const (
 
 // Data keeps the volumes, files and secrets of containers.
 type Data interface {
-	// Resolve names what the container is to be made with.
+	// Resolve names the secrets that the container is to be made with.
 	Resolve(want *drift.Desired) (*drift.Desired, error)
+	// Of has the container's files where live has its own, and Beside where none of
+	// the others has any, of which each may be nil.
+	Of(want *drift.Desired, live *engine.Container) *drift.Desired
+	Beside(want *drift.Desired, others ...*engine.Container) *drift.Desired
 	// Prepare brings it about, and says what it changed.
 	Prepare(ctx context.Context, want *drift.Desired) (changed []string, err error)
-	// RestartDue reports whether the container has to be started again to see its
+	// RestartDue reports whether a container has to be started again to see its
 	// files; Restarted notes that it was.
-	RestartDue(container string) bool
-	Restarted(container string) error
-	// Settle removes what the container no longer needs, Retain what none does.
-	Settle(want *drift.Desired) error
+	RestartDue(live *engine.Container) bool
+	Restarted(live *engine.Container) error
+	// Settle removes what no container of live's name but live has, Retain what none
+	// has at all.
+	Settle(live *engine.Container) error
 	Retain(ctx context.Context, wanted func() []*drift.Desired, live func() ([]engine.Summary, error)) error
 }
 
@@ -45,9 +50,8 @@ func (r *Reconciler) prepare(ctx context.Context, want *drift.Desired) error {
 
 // refresh has a container see its new files, if it runs and can see them only when
 // it is started again. It stays the same container.
-func (r *Reconciler) refresh(ctx context.Context, want *drift.Desired, live *engine.Container) (*engine.Container, error) {
-	name := want.Container.Name
-	if !live.State.Running() || !r.data.RestartDue(name) {
+func (r *Reconciler) refresh(ctx context.Context, name string, live *engine.Container) (*engine.Container, error) {
+	if !live.State.Running() || !r.data.RestartDue(live) {
 		return live, nil
 	}
 	r.log.InfoContext(ctx, "starting a container again, because its files have changed", "container", name, "id", live.ID)
@@ -55,21 +59,18 @@ func (r *Reconciler) refresh(ctx context.Context, want *drift.Desired, live *eng
 		return live, err
 	}
 	r.acted(name)
-	if err := r.data.Restarted(name); err != nil {
+	if err := r.data.Restarted(live); err != nil {
 		return live, err
 	}
 	return r.engine.Inspect(ctx, live.ID)
 }
 
-// settle notes that a container that is as it should be was started with its data,
-// if it was started just now, and removes what is left over of another.
-func (r *Reconciler) settle(want *drift.Desired, started bool) error {
-	if started {
-		if err := r.data.Restarted(want.Container.Name); err != nil {
-			return err
-		}
+// begin starts a container, which sees its files as they are then.
+func (r *Reconciler) begin(ctx context.Context, live *engine.Container) error {
+	if err := r.engine.Start(ctx, live.ID); err != nil {
+		return err
 	}
-	return r.data.Settle(want)
+	return r.data.Restarted(live)
 }
 
 // retain removes data that no container has any more. That it cannot be is no
@@ -99,10 +100,12 @@ func (noData) Resolve(want *drift.Desired) (*drift.Desired, error) {
 	return want, nil
 }
 
-func (noData) Prepare(context.Context, *drift.Desired) ([]string, error) { return nil, nil }
-func (noData) RestartDue(string) bool                                    { return false }
-func (noData) Restarted(string) error                                    { return nil }
-func (noData) Settle(*drift.Desired) error                               { return nil }
+func (noData) Of(want *drift.Desired, _ *engine.Container) *drift.Desired        { return want }
+func (noData) Beside(want *drift.Desired, _ ...*engine.Container) *drift.Desired { return want }
+func (noData) Prepare(context.Context, *drift.Desired) ([]string, error)         { return nil, nil }
+func (noData) RestartDue(*engine.Container) bool                                 { return false }
+func (noData) Restarted(*engine.Container) error                                 { return nil }
+func (noData) Settle(*engine.Container) error                                    { return nil }
 func (noData) Retain(context.Context, func() []*drift.Desired, func() ([]engine.Summary, error)) error {
 	return nil
 }

@@ -43,13 +43,17 @@ func (k *keeper) Prepare(context.Context, *drift.Desired) ([]string, error) {
 	return changed, k.prepare
 }
 
-func (k *keeper) RestartDue(string) bool {
+func (k *keeper) Of(want *drift.Desired, _ *engine.Container) *drift.Desired { return want }
+
+func (k *keeper) Beside(want *drift.Desired, _ ...*engine.Container) *drift.Desired { return want }
+
+func (k *keeper) RestartDue(*engine.Container) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.due
 }
 
-func (k *keeper) Restarted(string) error {
+func (k *keeper) Restarted(*engine.Container) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.due = false
@@ -57,7 +61,7 @@ func (k *keeper) Restarted(string) error {
 	return nil
 }
 
-func (k *keeper) Settle(*drift.Desired) error {
+func (k *keeper) Settle(*engine.Container) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.note("settle")

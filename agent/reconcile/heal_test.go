@@ -26,7 +26,7 @@ func TestHealsWhatIsDoneByHand(t *testing.T) {
 	podman := podmantest.Start(t)
 	d := newDevice(t, podman)
 	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
-	r, _, _ := d.agent(0, subject())
+	r, _, _ := d.agent(subject())
 	before := d.await(r, protocol.ContainerRunning)
 
 	podman.Exec(t, "kill", "web")
@@ -81,7 +81,7 @@ func TestMakesAnewWhatHasLostItsStorage(t *testing.T) {
 			podman := podmantest.Start(t)
 			d := newDevice(t, podman)
 			podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
-			r, _, stop := d.agent(0, subject())
+			r, _, stop := d.agent(subject())
 			before := d.await(r, protocol.ContainerRunning)
 			stop()
 			podman.PowerCut()
@@ -90,7 +90,7 @@ func TestMakesAnewWhatHasLostItsStorage(t *testing.T) {
 			if _, err := d.engine.Inspect(t.Context(), "web"); !errors.Is(err, engine.ErrNoStorage) {
 				t.Fatalf("it is not lost: %v", err)
 			}
-			r, _, _ = d.agent(0, subject())
+			r, _, _ = d.agent(subject())
 			if after := d.await(r, protocol.ContainerRunning); after.ContainerID == before.ContainerID {
 				t.Errorf("it is said to be %+v still", after)
 			}

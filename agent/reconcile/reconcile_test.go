@@ -23,6 +23,12 @@ import (
 // TestMain leaves it at few checks of properties, unless more are asked for: each
 // makes and removes real containers.
 func TestMain(m *testing.M) {
+	if told := os.Getenv(lifeVariable); told != "" {
+		if err := live(told); err != nil {
+			panic(err)
+		}
+		return
+	}
 	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}

@@ -56,7 +56,7 @@ func (r *Reconciler) start(ctx context.Context, name string, live *engine.Contai
 		r.updates.Change(name, func(record *update.Record) { record.Counted, record.Restarts = live.ID, restarts })
 		r.pace.began(name, live.State)
 	}
-	return r.engine.Start(ctx, live.ID)
+	return r.begin(ctx, live)
 }
 
 // due reports whether the agent has to start the container, one that ended only once

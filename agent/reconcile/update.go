@@ -347,7 +347,7 @@ func (r *Reconciler) restore(ctx context.Context, live *engine.Container) (*engi
 		return live, nil
 	}
 	if aside.ID == live.ID && aside.Ran && !live.State.Running() {
-		if err := r.engine.Start(ctx, live.ID); err != nil {
+		if err := r.begin(ctx, live); err != nil {
 			return live, err
 		}
 		r.acted(live.Name)
@@ -372,6 +372,9 @@ func (r *Reconciler) rolledBack(ctx context.Context, want *drift.Desired, live *
 	as := *want
 	as.Container.RestartPolicy, as.Container.HealthCheck = policyOf(live), nil
 	status, again, err := r.run(ctx, &as, live)
+	if err == nil {
+		err = r.data.Settle(live)
+	}
 	rollback := failure.Rollback
 	status.Phase, status.Rollback = protocol.ContainerRolledBack, &rollback
 	message := "what is desired did not work (" + rollback.Reason + "), the last good container is back"

@@ -1,0 +1,149 @@
+package reconcile
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/crypto/nacl/box"
+
+	"github.com/seatrial/seatrial/agent/data"
+	"github.com/seatrial/seatrial/agent/internal/podmantest"
+	"github.com/seatrial/seatrial/protocol"
+)
+
+// Where a container finds what it was delivered.
+const (
+	watchedFile = "/etc/watched/app.conf"
+	besideFile  = "/etc/watched/only-"
+	readFile    = "/etc/read.conf"
+	secretFile  = "/run/app/key"
+	secretName  = "PASSWORD"
+)
+
+// content is what a file of an edition holds: bytes that get lost easily.
+func content(what, edition string) string {
+	return "\ufeff" + what + "\r\n\x01\tof " + edition + "\u00e9."
+}
+
+// deliver gives a container an edition of files, of which each way has one, and one
+// that no other edition has, and of secrets. A box is never the same twice.
+func (d *device) deliver(edition string) func(*protocol.Container) {
+	d.t.Helper()
+	seal := func(what string) []byte {
+		sealed, err := box.SealAnonymous(nil, []byte(content(what, edition)), (*[32]byte)(d.keys.Public()), rand.Reader)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return sealed
+	}
+	files := []protocol.File{
+		{Path: watchedFile, Content: content(watchedFile, edition), OnChange: protocol.OnChangeNone},
+		{Path: besideFile + edition, Content: content(besideFile, edition), OnChange: protocol.OnChangeNone},
+		{Path: readFile, Content: content(readFile, edition), Mode: "0400", OnChange: protocol.OnChangeRestart},
+	}
+	secrets := []protocol.Secret{{Path: secretFile, Sealed: seal(secretFile)}, {Env: secretName, Sealed: seal(secretName)}}
+	return func(c *protocol.Container) { c.Files, c.Secrets = files, secrets }
+}
+
+// sees reports what the container that runs does not see of an edition, byte for
+// byte, or sees of another.
+func (d *device) sees(edition string) error {
+	d.t.Helper()
+	read := func(path string) string { return d.podman.Exec(d.t, "exec", "web", podmantest.Workload, "cat", path) }
+	var problems []error
+	for path, what := range map[string]string{watchedFile: watchedFile, besideFile + edition: besideFile, readFile: readFile, secretFile: secretFile} {
+		if got, want := read(path), content(what, edition); got != want {
+			problems = append(problems, fmt.Errorf("%s shows %q, want %q", path, got, want))
+		}
+	}
+	variable := secretName + "=" + content(secretName, edition)
+	if environment := strings.Split(read("/proc/1/environ"), "\x00"); !slices.Contains(environment, variable) {
+		problems = append(problems, fmt.Errorf("the environment is %q, without %q", environment, variable))
+	}
+	return errors.Join(problems...)
+}
+
+// An update that does not work takes nothing from the last good container of what
+// that was delivered: not while it runs until the other is made, and not when it is
+// back, whoever starts it.
+func TestDeliveriesAreTakenBack(t *testing.T) {
+	podman := podmantest.Start(t)
+	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	for name, row := range map[string]struct {
+		change func(*protocol.Container)
+		phase  protocol.ContainerPhase
+	}{
+		"ends again and again": {args("exit", "3"), protocol.ContainerRolledBack},
+		"no such program":      {func(c *protocol.Container) { c.Command = []string{"/no/such/program"} }, protocol.ContainerRolledBack},
+		"cannot be made": {func(c *protocol.Container) {
+			c.Volumes = []protocol.Volume{{HostPath: "/no/such/folder", MountPath: "/x"}}
+		}, protocol.ContainerFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t, podman)
+			t.Cleanup(d.clean)
+			old := subject(d.deliver("old"))
+			r, _, stop := d.agent(old)
+			good := d.await(r, protocol.ContainerRunning)
+			if err := d.sees("old"); err != nil {
+				t.Fatal(err)
+			}
+			bad := subject(d.deliver("new"), row.change)
+			r.Accept(state(2, bad))
+			if status := d.await(r, row.phase); status.ContainerID != good.ContainerID {
+				t.Errorf("runs %s, want %s", status.ContainerID, good.ContainerID)
+			}
+			look := func(when string) {
+				t.Helper()
+				if err := d.sees("old"); err != nil {
+					t.Errorf("%s: %v", when, err)
+				}
+			}
+			look("after the update")
+			// By hand, and by another agent.
+			podman.Exec(t, "restart", "--time", "0", "web")
+			look("started again")
+			stop()
+			again, m, _ := d.agent(bad)
+			d.await(again, row.phase)
+			reconcile(t, again)
+			look("with another agent")
+			if made := m.made(); row.phase == protocol.ContainerRolledBack && len(made) > 0 {
+				t.Errorf("another agent did %v", made)
+			}
+
+			// Whoever asks for the old one again has it as it is, and nothing is left.
+			started := podman.Exec(t, "inspect", "--format", "{{.State.StartedAt}}", "web")
+			again.Accept(state(3, old))
+			if status := d.await(again, protocol.ContainerRunning); status.ContainerID != good.ContainerID {
+				t.Errorf("runs %s, want %s", status.ContainerID, good.ContainerID)
+			}
+			reconcile(t, again)
+			look("wanted again")
+			if now := podman.Exec(t, "inspect", "--format", "{{.State.StartedAt}}", "web"); now != started {
+				t.Errorf("it was started again for nothing: %s, was %s", now, started)
+			}
+			if left, err := filepath.Glob(filepath.Join(d.folder, data.FilesFolder, "*")); err != nil || len(left) != 1 {
+				t.Errorf("left are files at %q (%v)", left, err)
+			}
+			// One that works has its own.
+			again.Accept(state(4, subject(level("new"), d.deliver("new"))))
+			d.eventually("an update that works", func() error {
+				if status := again.Status().Containers[0]; status.Phase != protocol.ContainerRunning || status.ContainerID == good.ContainerID {
+					return fmt.Errorf("it is %+v", status)
+				}
+				return nil
+			})
+			d.await(again, protocol.ContainerRunning)
+			if err := d.sees("new"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
