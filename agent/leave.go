@@ -88,8 +88,9 @@ func leave(ctx context.Context, c *config.Config, log *slog.Logger) error {
 // end.
 const removeTimeout = time.Minute
 
-// removeAll removes all containers of the agent's own, and their secrets; volumes
-// stay.
+// removeAll removes all that the agent has made with podman: containers, the secrets
+// and the volumes that they had. A volume that somebody else's container has, too,
+// stays.
 func removeAll(ctx context.Context, c *config.Config, podman *engine.Engine, log *slog.Logger) error {
 	list, err := podman.List(ctx)
 	if err != nil {
@@ -107,6 +108,29 @@ func removeAll(ctx context.Context, c *config.Config, podman *engine.Engine, log
 		}
 		cancel()
 	}
-	problems = append(problems, secret.ForgetAll(ctx, podman, c.Device))
+	return errors.Join(append(problems, secret.ForgetAll(ctx, podman, c.Device), removeVolumes(ctx, c, podman, log))...)
+}
+
+// removeVolumes removes the volumes that the agent has made.
+func removeVolumes(ctx context.Context, c *config.Config, podman *engine.Engine, log *slog.Logger) error {
+	volumes, err := podman.Volumes(ctx)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for name, labels := range volumes {
+		if !mark.Owns(c.Device, labels) {
+			continue
+		}
+		err := podman.RemoveVolume(ctx, name)
+		switch {
+		case errors.Is(err, engine.ErrVolumeInUse):
+			log.WarnContext(ctx, "leaving a volume, because somebody else's container has it", "volume", name)
+		case err != nil:
+			problems = append(problems, err)
+		default:
+			log.InfoContext(ctx, "removed a volume, because the device leaves its fleet", "volume", name)
+		}
+	}
 	return errors.Join(problems...)
 }

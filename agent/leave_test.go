@@ -45,11 +45,11 @@ func (f *fleet) process(path string) *exec.Cmd {
 }
 
 // A device that is wiped has no key and no desired state any more, runs what was not
-// to be wiped, and ends for good, also if the agent dies in the middle of it.
+// to be wiped, and ends for good, also if the agent dies in the middle of it. With its
+// workloads goes all that was made for them, and nothing else.
 func TestWipe(t *testing.T) {
 	path := buildAgent(t)
 	f := newFleet(t)
-	f.podman.Exec(t, "create", "--name", "foreign", image)
 	key := f.keyFile
 	gone := func(what string) {
 		t.Helper()
@@ -67,8 +67,19 @@ func TestWipe(t *testing.T) {
 		}
 	}
 	agent := f.process(path)
-	f.awaitStatus(f.put(container("web")), running("web"))
-	id := f.id("web")
+	f.podman.Exec(t, "volume", "create", "there")
+	given := container("web", f.secrets("a-password", "a-key"), func(c *protocol.Container) {
+		c.Volumes = []protocol.Volume{
+			{Name: "there", MountPath: "/there"}, {Name: "own", MountPath: "/own"},
+			{Name: "owned", MountPath: "/owned", Mode: "0750"}, {Name: "shared", MountPath: "/shared"},
+		}
+	})
+	f.awaitStatus(f.put(given), running("web"))
+	f.podman.Exec(t, "create", "--name", "foreign", "--volume", "shared:/shared", "--volume", "somebodys:/x", image)
+	id, secrets, volumes := f.id("web"), f.held(), f.volumes()
+	if len(secrets) != 2 || len(volumes) != 5 {
+		t.Errorf("podman holds secrets %q and volumes %q", secrets, volumes)
+	}
 	if reply := f.ask(protocol.VerbWipe, protocol.CommandRequest{}); reply.Error != "" {
 		t.Fatalf("a wipe is answered %s", reply.Error)
 	}
@@ -78,6 +89,9 @@ func TestWipe(t *testing.T) {
 	gone("after the wipe")
 	if f.id("web") != id || !slices.Equal(f.names(), []string{"foreign", "web"}) {
 		t.Errorf("containers %v", f.names())
+	}
+	if !slices.Equal(f.held(), secrets) || !slices.Equal(f.volumes(), volumes) {
+		t.Errorf("without workloads podman holds secrets %q and volumes %q", f.held(), f.volumes())
 	}
 	// Whoever starts it again is told the same, by the configuration as it was.
 	if code := f.ended(f.process(path)); code != exitWiped {
@@ -98,4 +112,16 @@ func TestWipe(t *testing.T) {
 	if names := f.names(); !slices.Equal(names, []string{"foreign"}) {
 		t.Errorf("containers %v", names)
 	}
+	// What was not the agent's stays, and what somebody else has, too.
+	if secrets, volumes := f.held(), f.volumes(); len(secrets) > 0 || !slices.Equal(volumes, []string{"shared", "somebodys", "there"}) {
+		t.Errorf("podman holds secrets %q and volumes %q", secrets, volumes)
+	}
+}
+
+// volumes are the names of all volumes that podman has.
+func (f *fleet) volumes() []string {
+	f.tb.Helper()
+	names := strings.Fields(f.podman.Exec(f.tb, "volume", "ls", "--format", "{{.Name}}"))
+	slices.Sort(names)
+	return names
 }

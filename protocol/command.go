@@ -58,7 +58,8 @@ type CommandRequest struct {
 	Tail int `json:"tail,omitempty"`
 	// Follow asks for the lines to come, too, until nobody listens any more.
 	Follow bool `json:"follow,omitempty"`
-	// Workloads has a wipe remove the containers, too.
+	// Workloads has a wipe remove the containers, too, and what was made for them:
+	// their secrets and their volumes.
 	Workloads bool `json:"workloads,omitempty"`
 }
 

@@ -45,7 +45,7 @@ type Keeper struct {
 // New returns a keeper.
 func New(s Settings, podman Engine) *Keeper {
 	return &Keeper{
-		volumes: volume.New(podman, s.Allowed, s.StateDir),
+		volumes: volume.New(podman, s.Device, s.Allowed, s.StateDir),
 		files:   file.NewStore(filepath.Join(s.StateDir, FilesFolder)),
 		vault:   secret.NewVault(s.Keys, podman, s.Device),
 	}

@@ -24,7 +24,9 @@ type podman map[string][]byte
 
 func (p podman) Volume(context.Context, string) (string, error) { return "", engine.ErrNoVolume }
 
-func (p podman) CreateVolume(context.Context, string, bool, int, int) error { return os.ErrPermission }
+func (p podman) CreateVolume(context.Context, string, map[string]string, bool, int, int) error {
+	return os.ErrPermission
+}
 
 func (p podman) Secrets(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(p)), nil

@@ -17,8 +17,13 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// ErrNoVolume says that the engine has no volume of a name.
-var ErrNoVolume = errors.New("no such volume")
+// Errors about volumes.
+var (
+	// ErrNoVolume says that the engine has no volume of a name.
+	ErrNoVolume = errors.New("no such volume")
+	// ErrVolumeInUse says that a container has the volume.
+	ErrVolumeInUse = errors.New("a container has the volume")
+)
 
 // Volume is the folder of the device in which a volume's data lies. The error wraps
 // [ErrNoVolume] if there is none.
@@ -39,12 +44,12 @@ func (e *Engine) Volume(ctx context.Context, name string) (string, error) {
 
 // CreateVolume makes a volume. With an owner, the engine leaves it to that one when
 // a container first uses it; without, it becomes the container's.
-func (e *Engine) CreateVolume(ctx context.Context, name string, owned bool, uid, gid int) error {
+func (e *Engine) CreateVolume(ctx context.Context, name string, labels map[string]string, owned bool, uid, gid int) error {
 	ctx, err := e.with(ctx)
 	if err != nil {
 		return err
 	}
-	options := types.VolumeCreateOptions{Name: name}
+	options := types.VolumeCreateOptions{Name: name, Labels: labels}
 	if owned {
 		// In the words that podman 4 understands, too.
 		options.Options = map[string]string{"o": fmt.Sprintf("uid=%d,gid=%d", uid, gid)}
@@ -53,6 +58,41 @@ func (e *Engine) CreateVolume(ctx context.Context, name string, owned bool, uid,
 		return failed(fmt.Sprintf("create volume %q", name), err)
 	}
 	return nil
+}
+
+// Volumes are the labels of all volumes that the engine has, by their names.
+func (e *Engine) Volumes(ctx context.Context) (map[string]map[string]string, error) {
+	ctx, err := e.with(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := volumes.List(ctx, nil)
+	if err != nil {
+		return nil, failed("list volumes", err)
+	}
+	labels := make(map[string]map[string]string, len(found))
+	for _, v := range found {
+		labels[v.Name] = v.Labels
+	}
+	return labels, nil
+}
+
+// RemoveVolume removes a volume with all that lies in it. One that is gone is no
+// error. The error wraps [ErrVolumeInUse] if a container has it.
+func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
+	ctx, err := e.with(ctx)
+	if err != nil {
+		return err
+	}
+	err = volumes.Remove(ctx, name, nil)
+	switch {
+	case err == nil || status(err) == http.StatusNotFound:
+		return nil
+	case status(err) == http.StatusConflict:
+		return fmt.Errorf("remove volume %q: %w", name, ErrVolumeInUse)
+	default:
+		return failed(fmt.Sprintf("remove volume %q", name), err)
+	}
 }
 
 // Secrets are the names of all secrets that the engine holds.

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,7 +140,8 @@ func TestVolumesAndSecrets(t *testing.T) {
 	if _, err := e.Volume(ctx, "data"); !errors.Is(err, engine.ErrNoVolume) {
 		t.Errorf("no volume: %v", err)
 	}
-	if err := e.CreateVolume(ctx, "data", true, os.Getuid(), os.Getgid()); err != nil {
+	labels := map[string]string{"of": "device-1"}
+	if err := e.CreateVolume(ctx, "data", labels, true, os.Getuid(), os.Getgid()); err != nil {
 		t.Fatal(err)
 	}
 	folder, err := e.Volume(ctx, "data")
@@ -148,6 +150,23 @@ func TestVolumesAndSecrets(t *testing.T) {
 	}
 	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
 		t.Errorf("the volume lies at %s: %v", folder, err)
+	}
+	podman.Load(t, "localhost/plain:1", v1.Config{Entrypoint: []string{podmantest.Workload}})
+	podman.Exec(t, "create", "--name", "user", "--volume", "data:/data", "--volume", "other:/other", "localhost/plain:1")
+	if all, err := e.Volumes(ctx); err != nil || len(all) != 2 || !maps.Equal(all["data"], labels) || len(all["other"]) > 0 {
+		t.Errorf("volumes are %v (%v)", all, err)
+	}
+	if err := e.RemoveVolume(ctx, "data"); !errors.Is(err, engine.ErrVolumeInUse) {
+		t.Errorf("remove what is in use: %v", err)
+	}
+	podman.Exec(t, "rm", "user")
+	for range 2 {
+		if err := e.RemoveVolume(ctx, "data"); err != nil {
+			t.Error(err)
+		}
+	}
+	if all, err := e.Volumes(ctx); err != nil || len(all) != 1 {
+		t.Errorf("volumes are %v (%v)", all, err)
 	}
 	if err := e.CreateSecret(ctx, "fleet.device-1.x", []byte{0, 0xff}); err != nil {
 		t.Fatal(err)

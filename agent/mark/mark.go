@@ -8,7 +8,8 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// The labels of a container that an agent made.
+// The labels of a container that an agent made, of which a volume that one made has
+// the first two.
 const (
 	Managed   = "dev.seatrial.managed"
 	Device    = "dev.seatrial.device"
@@ -42,13 +43,8 @@ func SetByEngine(variable string) bool { return slices.Contains(engineEnvironmen
 
 // Labels are those of the container that device makes for c. Replaced may be nil.
 func Labels(device protocol.DeviceID, c *protocol.Container, replaced *protocol.Replacement) map[string]string {
-	labels := map[string]string{
-		Managed:   managed,
-		Device:    string(device),
-		Namespace: c.Deployment.Namespace,
-		Name:      c.Deployment.Name,
-		UID:       c.Deployment.UID,
-	}
+	labels := OwnedBy(device)
+	labels[Namespace], labels[Name], labels[UID] = c.Deployment.Namespace, c.Deployment.Name, c.Deployment.UID
 	var overridden []string
 	for _, e := range c.Env {
 		if SetByEngine(e.Name) {
@@ -101,7 +97,12 @@ func concealed(replaced *protocol.Replacement) *protocol.Replacement {
 	return &record
 }
 
-// Owns reports whether a container with these labels was made for device.
+// OwnedBy are the labels of what is made for device and for no single container.
+func OwnedBy(device protocol.DeviceID) map[string]string {
+	return map[string]string{Managed: managed, Device: string(device)}
+}
+
+// Owns reports whether what has these labels was made for device.
 func Owns(device protocol.DeviceID, labels map[string]string) bool {
 	return labels[Managed] == managed && labels[Device] == string(device)
 }

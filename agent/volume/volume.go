@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/mark"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -20,21 +21,23 @@ var ErrForbidden = errors.New("path may not be mounted on this device")
 // Engine is what a keeper needs of podman.
 type Engine interface {
 	Volume(ctx context.Context, name string) (string, error)
-	CreateVolume(ctx context.Context, name string, owned bool, uid, gid int) error
+	CreateVolume(ctx context.Context, name string, labels map[string]string, owned bool, uid, gid int) error
 }
 
 // Keeper sees to volumes.
 type Keeper struct {
 	engine Engine
+	// labels tell the volumes that the agent makes from others.
+	labels map[string]string
 	// allowed are the folders of which paths may be mounted; private is never.
 	allowed []string
 	private string
 }
 
-// New returns a keeper that allows what lies in the folders, but never what lies
-// in private, the agent's own.
-func New(podman Engine, allowed []string, private string) *Keeper {
-	return &Keeper{engine: podman, allowed: allowed, private: private}
+// New returns the keeper of a device that allows what lies in the folders, but never
+// what lies in private, the agent's own.
+func New(podman Engine, device protocol.DeviceID, allowed []string, private string) *Keeper {
+	return &Keeper{engine: podman, labels: mark.OwnedBy(device), allowed: allowed, private: private}
 }
 
 // Ensure sees to it that what the volume mounts is there, if that is the agent's
@@ -49,18 +52,10 @@ func (k *Keeper) Ensure(ctx context.Context, v protocol.Volume) (changed bool, e
 	if v.HostPath != "" {
 		return k.path(v.HostPath, want)
 	}
-	if want.none() {
-		// Podman makes it with the container.
-		return false, nil
-	}
-	folder, err := k.engine.Volume(ctx, v.Name)
-	if errors.Is(err, engine.ErrNoVolume) {
-		if err = k.engine.CreateVolume(ctx, v.Name, want.owned, want.uid, want.gid); err == nil {
-			folder, err = k.engine.Volume(ctx, v.Name)
-		}
-	}
-	if err != nil {
-		return false, err
+	// Podman would make it with the container, but not say whose it is.
+	folder, made, err := k.named(ctx, v.Name, want)
+	if err != nil || want.none() {
+		return made, err
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
@@ -69,9 +64,23 @@ func (k *Keeper) Ensure(ctx context.Context, v protocol.Volume) (changed bool, e
 	defer root.Close() //nolint:errcheck // nothing is written by way of it
 	changed, err = want.apply(root, ".")
 	if err != nil {
-		return changed, fmt.Errorf("volume %q: %w", v.Name, err)
+		return made || changed, fmt.Errorf("volume %q: %w", v.Name, err)
 	}
-	return changed, nil
+	return made || changed, nil
+}
+
+// named finds the folder of a volume, which it makes if there is none. Another
+// container's may have been quicker.
+func (k *Keeper) named(ctx context.Context, name string, want ownership) (folder string, made bool, err error) {
+	folder, err = k.engine.Volume(ctx, name)
+	if !errors.Is(err, engine.ErrNoVolume) {
+		return folder, false, err
+	}
+	problem := k.engine.CreateVolume(ctx, name, k.labels, want.owned, want.uid, want.gid)
+	if folder, err = k.engine.Volume(ctx, name); errors.Is(err, engine.ErrNoVolume) && problem != nil {
+		return "", false, problem
+	}
+	return folder, problem == nil, err
 }
 
 // newFolder is the mode of a folder that is made where none is asked for.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/mark"
 	"github.com/seatrial/seatrial/agent/volume"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -26,7 +27,10 @@ func (v volumes) Volume(_ context.Context, name string) (string, error) {
 	return folder, nil
 }
 
-func (v volumes) CreateVolume(_ context.Context, name string, _ bool, _, _ int) error {
+func (v volumes) CreateVolume(_ context.Context, name string, labels map[string]string, _ bool, _, _ int) error {
+	if !mark.Owns("device-1", labels) {
+		return fmt.Errorf("its labels are %v", labels)
+	}
 	return os.Mkdir(filepath.Join(string(v), name), 0o755)
 }
 
@@ -63,7 +67,7 @@ func ensure(t *testing.T, k *volume.Keeper, v protocol.Volume, want bool) {
 // looks at what lies in them.
 func TestOwnershipOfTheRootAlone(t *testing.T) {
 	store, srv := t.TempDir(), t.TempDir()
-	k := volume.New(volumes(store), []string{srv}, t.TempDir())
+	k := volume.New(volumes(store), "device-1", []string{srv}, t.TempDir())
 	for name, c := range map[string]struct {
 		volume protocol.Volume
 		path   string
@@ -104,13 +108,36 @@ func TestOwnershipOfTheRootAlone(t *testing.T) {
 
 func TestWhatIsNotAskedForIsLeftAlone(t *testing.T) {
 	store, srv := t.TempDir(), t.TempDir()
-	k := volume.New(volumes(store), []string{srv}, t.TempDir())
+	k := volume.New(volumes(store), "device-1", []string{srv}, t.TempDir())
+	none := filepath.Join(srv, "none")
+	ensure(t, k, protocol.Volume{HostPath: none, MountPath: "/data"}, false)
+	if _, err := os.Lstat(none); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s was made", none)
+	}
+	// A volume is made, so that it can be told whose it is, and is the engine's then.
+	ensure(t, k, protocol.Volume{Name: "data", MountPath: "/data"}, true)
+	if err := os.Chmod(filepath.Join(store, "data"), 0o701); err != nil {
+		t.Fatal(err)
+	}
 	ensure(t, k, protocol.Volume{Name: "data", MountPath: "/data"}, false)
-	ensure(t, k, protocol.Volume{HostPath: filepath.Join(srv, "none"), MountPath: "/data"}, false)
-	for _, path := range []string{filepath.Join(store, "data"), filepath.Join(srv, "none")} {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s was made", path)
-		}
+	if _, mode := owner(t, filepath.Join(store, "data")); mode != 0o701 {
+		t.Errorf("it is %#o", mode)
+	}
+}
+
+// quick is an engine whose volume another has made by the time it is asked to.
+type quick struct{ volumes }
+
+func (q quick) CreateVolume(ctx context.Context, name string, labels map[string]string, owned bool, uid, gid int) error {
+	return errors.Join(q.volumes.CreateVolume(ctx, name, labels, owned, uid, gid), errors.New("volume already exists"))
+}
+
+func TestAnotherIsQuicker(t *testing.T) {
+	k := volume.New(quick{volumes(t.TempDir())}, "device-1", nil, t.TempDir())
+	ensure(t, k, protocol.Volume{Name: "data", MountPath: "/data"}, false)
+	lost := volume.New(volumes(filepath.Join(t.TempDir(), "none")), "device-1", nil, t.TempDir())
+	if _, err := lost.Ensure(t.Context(), protocol.Volume{Name: "data", MountPath: "/data"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what cannot be made: %v", err)
 	}
 }
 
@@ -129,7 +156,7 @@ func TestForbidden(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	k := volume.New(volumes(t.TempDir()), []string{srv}, private)
+	k := volume.New(volumes(t.TempDir()), "device-1", []string{srv}, private)
 	for _, path := range []string{
 		other, "/", filepath.Dir(srv), srv + "-beside", filepath.Join(srv, "out"), filepath.Join(srv, "out", "secret"),
 		filepath.Join(srv, "out", "new"), filepath.Join(srv, "nowhere"), private, filepath.Join(private, "files"), filepath.Join(srv, "agent-too"),
@@ -143,7 +170,7 @@ func TestForbidden(t *testing.T) {
 			t.Errorf("%s: it changed %s", path, other)
 		}
 	}
-	nothing := volume.New(volumes(t.TempDir()), nil, private)
+	nothing := volume.New(volumes(t.TempDir()), "device-1", nil, private)
 	if _, err := nothing.Ensure(t.Context(), protocol.Volume{HostPath: srv, MountPath: "/data"}); !errors.Is(err, volume.ErrForbidden) {
 		t.Errorf("with no folder allowed: got %v, want ErrForbidden", err)
 	}

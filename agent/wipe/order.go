@@ -24,7 +24,7 @@ type Order struct {
 	// Who is the admin who ordered it, and Time when.
 	Who  string    `json:"who"`
 	Time time.Time `json:"time"`
-	// Workloads has the containers removed, too.
+	// Workloads has the containers removed, too, and what was made for them.
 	Workloads bool `json:"workloads"`
 	// Done is set when nothing is left to do.
 	Done bool `json:"done"`

@@ -19,7 +19,7 @@ type Device struct {
 	// Secrets are the files with which the device proves who it is, wherever they
 	// lie.
 	Secrets []string
-	// Workloads removes all containers of the agent's own.
+	// Workloads removes all containers of the agent's own, and what was made for them.
 	Workloads func(context.Context) error
 }
 

@@ -69,7 +69,7 @@ func (a *app) command() *cobra.Command {
 	flags := cmd.Flags()
 	flags.IntVar(&request.Tail, "tail", 0, fmt.Sprintf("how many past `lines` of a log (default %d)", protocol.DefaultTail))
 	flags.BoolVar(&request.Follow, "follow", false, "wait for the lines of a log that are still to come")
-	flags.BoolVar(&request.Workloads, "workloads", false, "have a wipe remove the containers, too")
+	flags.BoolVar(&request.Workloads, "workloads", false, "have a wipe remove the containers, too, with their secrets and their volumes")
 	flags.DurationVar(&timeout, "timeout", commandTimeout, "how long to wait for the answer")
 	return cmd
 }
