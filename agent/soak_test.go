@@ -29,8 +29,9 @@ const (
 	moreDescriptors = 5
 )
 
-// cost is what an agent takes of its device.
-type cost struct{ goroutines, descriptors, resident float64 }
+// cost is what an agent takes of its device: bytes that are resident, and seconds of
+// a processor since its start.
+type cost struct{ goroutines, descriptors, resident, processor float64 }
 
 // cost asks the agent, on its own socket.
 func (f *fleet) cost() (cost, error) {
@@ -53,9 +54,11 @@ func (f *fleet) cost() (cost, error) {
 			c.descriptors = value
 		case "process_resident_memory_bytes":
 			c.resident = value
+		case "process_cpu_seconds_total":
+			c.processor = value
 		}
 	}
-	if c.goroutines == 0 || c.descriptors == 0 || c.resident == 0 {
+	if c.goroutines == 0 || c.descriptors == 0 || c.resident == 0 || c.processor == 0 {
 		return c, fmt.Errorf("the agent says %+v", c)
 	}
 	return c, nil
