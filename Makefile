@@ -102,6 +102,10 @@ bench-storm: setup ## measure how N devices (default 1000; CURVE=all) come back 
 fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 	@ci/fuzz
 
+.PHONY: properties
+properties: setup ## run the property tests of contract and agent with CHECKS random cases each (default 1000)
+	@ci/properties
+
 .PHONY: clean
 clean: ## remove what was built here (not the cache, not the stack)
 	@rm -rf bin _artifacts
