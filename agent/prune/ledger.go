@@ -2,19 +2,15 @@ package prune
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/seatrial/seatrial/agent/keep"
 )
 
 // pulled is an image that the agent pulled.
@@ -36,18 +32,12 @@ type ledger struct {
 }
 
 func load(folder string, log *slog.Logger) *ledger {
-	l := &ledger{path: filepath.Join(folder, "pulled.json"), log: log, images: make(map[string]pulled)}
-	data, err := os.ReadFile(l.path)
-	if err == nil {
-		err = json.Unmarshal(data, &l.images)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(folder, "pulled.json")
+	images, err := keep.Map[pulled](path)
+	if err != nil {
 		log.WarnContext(context.Background(), "forgot which images were pulled, none of them will be removed", "error", err)
 	}
-	if l.images == nil {
-		l.images = make(map[string]pulled)
-	}
-	return l
+	return &ledger{path: path, log: log, images: images}
 }
 
 // add notes an image that was pulled, with the names that it has.
@@ -87,11 +77,7 @@ func (l *ledger) update(known map[string]pulled, gone []string) error {
 }
 
 func (l *ledger) save() error {
-	data, err := json.Marshal(l.images)
-	if err == nil {
-		err = renameio.WriteFile(l.path, data, 0o600)
-	}
-	if err != nil {
+	if err := keep.Write(l.path, l.images); err != nil {
 		return fmt.Errorf("write down which images were pulled: %w", err)
 	}
 	return nil

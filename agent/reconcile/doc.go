@@ -6,6 +6,6 @@
 // by its name, with a deadline and its own pace of retries; a new image is there
 // and the new container made before the old one is stopped; and a difference that
 // the engine itself makes is noted once instead of being mended for ever. Foreign
-// containers are not touched. It imports protocol, drift, mark, engine, desired and,
-// for their errors, secret and volume alone of this module.
+// containers are not touched. It imports protocol, drift, mark, engine, desired, health,
+// update, keep and, for their errors, secret and volume alone of this module.
 package reconcile

@@ -2,18 +2,13 @@ package reconcile
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/seatrial/seatrial/agent/keep"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -31,18 +26,12 @@ type tolerance struct {
 
 // loadTolerance reads what was remembered; what cannot be read was nothing.
 func loadTolerance(folder string, log *slog.Logger) *tolerance {
-	t := &tolerance{path: filepath.Join(folder, "tolerated.json"), log: log, known: make(map[string][]protocol.Difference)}
-	data, err := os.ReadFile(t.path)
-	if err == nil {
-		err = json.Unmarshal(data, &t.known)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(folder, "tolerated.json")
+	known, err := keep.Map[[]protocol.Difference](path)
+	if err != nil {
 		log.WarnContext(context.Background(), "forgot which differences the engine itself makes", "error", err)
 	}
-	if t.known == nil {
-		t.known = make(map[string][]protocol.Difference)
-	}
-	return t
+	return &tolerance{path: path, log: log, known: known}
 }
 
 // without returns the differences that are not known to be the engine's own.
@@ -72,11 +61,7 @@ func (t *tolerance) retain(there map[string]bool) {
 }
 
 func (t *tolerance) save() {
-	data, err := json.Marshal(t.known)
-	if err == nil {
-		err = renameio.WriteFile(t.path, data, 0o600)
-	}
-	if err != nil {
+	if err := keep.Write(t.path, t.known); err != nil {
 		t.log.WarnContext(context.Background(), "could not write down which differences the engine itself makes", "error", err)
 	}
 }

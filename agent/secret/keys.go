@@ -15,9 +15,9 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/crypto/nacl/box"
 
+	"github.com/seatrial/seatrial/agent/keep"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -119,11 +119,7 @@ func (k *Keys) Rotate() error {
 	for _, p := range private {
 		d.Private = append(d.Private, p.Bytes())
 	}
-	data, err := json.Marshal(d)
-	if err == nil {
-		err = renameio.WriteFile(k.path, data, 0o600)
-	}
-	if err != nil {
+	if err := keep.Write(k.path, d); err != nil {
 		return fmt.Errorf("keep a key for secrets: %w", err)
 	}
 	k.private, k.digest = private, digest

@@ -6,5 +6,5 @@
 // It exists so that the way back is there after a power cut, too, and so that what
 // did not work is not tried for ever. It decides nothing and asks podman nothing:
 // where a container stands on its way follows from its name, which podman keeps.
-// It imports protocol alone of this module.
+// It imports protocol and keep alone of this module.
 package update

@@ -2,17 +2,12 @@ package update
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/seatrial/seatrial/agent/keep"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -64,18 +59,12 @@ type Memory struct {
 
 // Load reads what was remembered in a folder; what cannot be read was nothing.
 func Load(folder string, log *slog.Logger) *Memory {
-	m := &Memory{path: filepath.Join(folder, "updates.json"), log: log, records: make(map[string]Record)}
-	data, err := os.ReadFile(m.path)
-	if err == nil {
-		err = json.Unmarshal(data, &m.records)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := filepath.Join(folder, "updates.json")
+	records, err := keep.Map[Record](path)
+	if err != nil {
 		log.WarnContext(context.Background(), "forgot which updates did not work", "error", err)
 	}
-	if m.records == nil {
-		m.records = make(map[string]Record)
-	}
-	return m
+	return &Memory{path: path, log: log, records: records}
 }
 
 // Get returns what is remembered of a container. What it points to is never
@@ -135,11 +124,7 @@ func (m *Memory) Images() []string {
 // save writes everything down. The log of a failed container may hold what it was
 // given in files.
 func (m *Memory) save() {
-	data, err := json.Marshal(m.records)
-	if err == nil {
-		err = renameio.WriteFile(m.path, data, 0o600)
-	}
-	if err != nil {
+	if err := keep.Write(m.path, m.records); err != nil {
 		m.log.WarnContext(context.Background(), "could not write down how updates went", "error", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/seatrial/seatrial/agent/keep"
 )
 
 // ErrWiped says that the device has been taken out of its fleet. An agent that ends
@@ -55,10 +55,7 @@ func Read(folder string) (*Order, error) {
 
 // Write puts the order where it outlasts a power cut.
 func (o *Order) Write(folder string) error {
-	data, err := json.Marshal(o)
-	if err == nil {
-		err = renameio.WriteFile(filepath.Join(folder, fileName), data, 0o600)
-	}
+	err := keep.Write(filepath.Join(folder, fileName), o)
 	if err == nil {
 		err = syncFolder(folder)
 	}
