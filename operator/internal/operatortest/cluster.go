@@ -73,6 +73,9 @@ const operatorUser = "operator"
 // ConfigMaps.
 const DataNamespace = "default"
 
+// EnrolNamespace is the one in which the operator finds enrolment tokens.
+const EnrolNamespace = "enrolment"
+
 // allow gives the operator's user the operator's role.
 func (c *Cluster) allow() error {
 	text, err := os.ReadFile(filepath.Join(Root(), "config", "rbac", "role.yaml"))
@@ -91,21 +94,29 @@ func (c *Cluster) allow() error {
 		"subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": operatorUser}},
 	}
 	// What the chart gives it in the namespaces that it is told.
-	data := &rbacv1.Role{
-		ObjectMeta: metav1.ObjectMeta{Namespace: DataNamespace, Name: "fleet-operator-data"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get", "watch"}}},
-	}
-	reads := &rbacv1.RoleBinding{
-		ObjectMeta: data.ObjectMeta,
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: data.Name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
-	}
-	for _, o := range []client.Object{role, binding, data, reads} {
+	data, reads := grant(DataNamespace, "fleet-operator-data", rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get", "watch"},
+	})
+	tokens, uses := grant(EnrolNamespace, "fleet-operator-enrol", rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "update"},
+	})
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: EnrolNamespace}}
+	for _, o := range []client.Object{role, binding, data, reads, namespace, tokens, uses} {
 		if err := c.Client.Create(context.Background(), o); err != nil {
 			return fmt.Errorf("give the operator its role: %w", err)
 		}
 	}
 	return nil
+}
+
+// grant is a role of one rule in a namespace, and what gives it to the operator's user.
+func grant(namespace, name string, rule rbacv1.PolicyRule) (*rbacv1.Role, *rbacv1.RoleBinding) {
+	meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
+	return &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}}, &rbacv1.RoleBinding{
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
+	}
 }
 
 // Stop ends the servers.
