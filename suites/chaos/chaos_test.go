@@ -28,6 +28,7 @@ var _ = Describe("The promise", Ordered, ContinueOnFailure, func() {
 	It("survives the death of the cluster's node", func(ctx SpecContext) { chaos.NodeKilled(ctx, input) })
 	It("survives another version of the callout without losing a device", func(ctx SpecContext) { chaos.CalloutRolled(ctx, input) })
 	It("survives an operator that is killed in the middle of a rollout", func(ctx SpecContext) { chaos.OperatorKilled(ctx, input) })
+	It("throws a decommissioned device out and keeps it out, until it may come back", func(ctx SpecContext) { chaos.Decommissioned(ctx, input) })
 	It("does what an admin asks of one container, and tells no secret", func(ctx SpecContext) { chaos.Commanded(ctx, input) })
 	It("holds in the ledger of a fleet that random faults befall", func(ctx SpecContext) { chaos.Ledger(ctx, input) })
 	It("delivers files and secrets, and shows no secret on the way", func(ctx SpecContext) { chaos.Data(ctx, input) })

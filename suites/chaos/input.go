@@ -15,7 +15,7 @@ import (
 )
 
 // Specs is how many specs the suite has.
-const Specs = 11
+const Specs = 12
 
 // Names of the intervals.
 const (
@@ -26,6 +26,10 @@ const (
 	IntervalCut = "chaos/cut"
 	// IntervalNoticed is how soon a device that is silent must be said to be.
 	IntervalNoticed = "chaos/noticed"
+	// IntervalThrownOut is how soon a device that is decommissioned must be out. The
+	// promise is a second; the rest is for a machine on which operator, callout and
+	// broker wait for each other's processor.
+	IntervalThrownOut = "chaos/thrown-out"
 	// IntervalSettled is how soon the fleet must be as it was asked to once nothing
 	// disturbs it any more.
 	IntervalSettled = "chaos/settled"
@@ -34,10 +38,11 @@ const (
 // Intervals are the defaults of the suite's own intervals.
 func Intervals() interval.Defaults {
 	return interval.Defaults{
-		IntervalBack:    {Timeout: 3 * time.Minute, Poll: 500 * time.Millisecond},
-		IntervalCut:     {Timeout: time.Minute, Poll: time.Second},
-		IntervalNoticed: {Timeout: 2 * time.Minute, Poll: time.Second},
-		IntervalSettled: {Timeout: 2 * time.Minute, Poll: time.Second},
+		IntervalBack:      {Timeout: 3 * time.Minute, Poll: 500 * time.Millisecond},
+		IntervalCut:       {Timeout: time.Minute, Poll: time.Second},
+		IntervalNoticed:   {Timeout: 2 * time.Minute, Poll: time.Second},
+		IntervalThrownOut: {Timeout: 3 * time.Second, Poll: 20 * time.Millisecond},
+		IntervalSettled:   {Timeout: 2 * time.Minute, Poll: time.Second},
 	}
 }
 
