@@ -39,6 +39,7 @@ func virtual(ctx context.Context, state string) []probe.Finding {
 		labFinding(possible, inLab),
 		privileged(),
 		groups(),
+		probe.LookEmulator(probe.Architecture()),
 		issuerName(ctx, inLab),
 		vmFree(state),
 		vmAvailable(),
