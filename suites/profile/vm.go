@@ -56,8 +56,10 @@ func vmIntervals() []interval.Defaults {
 type machines struct {
 	checkout string
 	programs *binary.Source
-	cluster  *k3d.Cluster
-	devices  *vm.VMs
+	// onDevices are the programs that devices run.
+	onDevices *binary.Source
+	cluster   *k3d.Cluster
+	devices   *vm.VMs
 }
 
 func newMachines(options Options) (*machines, error) {
@@ -69,7 +71,7 @@ func newMachines(options Options) (*machines, error) {
 	m.devices, err = vm.New(
 		vm.Settings{Settings: device.Settings{Count: options.Devices, Intervals: device.AgentIntervals{Heartbeat: heartbeat}}},
 		vm.Parts{
-			Agent:    binary.Path(agentProgram),
+			Agent:    m.agent,
 			Unit:     m.agentUnit,
 			Identity: agentIdentity,
 			Broker:   m.brokerForDevices,
@@ -77,6 +79,7 @@ func newMachines(options Options) (*machines, error) {
 	if err != nil {
 		return nil, fmt.Errorf("profile %s: %w", VM, err)
 	}
+	m.onDevices = m.programs.For(m.devices.Architecture(), agentProgram, sampleProgram)
 	both := []string{local, m.devices.Gateway().String()}
 	m.cluster, err = k3d.New(k3d.Settings{
 		Source: m.nodeSource(),
@@ -168,8 +171,8 @@ func virtual(options Options) ([]stage.Stage, error) {
 		identity.Stage(identity.Config{Devices: ids, AccessTokenLifetime: identity.DefaultAccessTokenLifetime}),
 		callout.Stage(),
 		operator.Stage(),
-		m.programs.Using(image.New(binary.Path(sampleProgram)), sampleProgram),
+		m.onDevices.Using(image.New(m.onDevices.Path(sampleProgram)), sampleProgram),
 		m.devices.Devices(),
-		m.programs.Using(m.devices.Agents(), agentProgram),
+		m.onDevices.Using(m.devices.Agents(), agentProgram),
 	}, nil
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/seatrial/seatrial/fixtures/cluster"
 	"github.com/seatrial/seatrial/fixtures/cluster/k3d"
 	"github.com/seatrial/seatrial/fixtures/cluster/k3d/nodeimage"
-	"github.com/seatrial/seatrial/fixtures/device/vm/baseimage"
 	"github.com/seatrial/seatrial/fixtures/identity"
 	"github.com/seatrial/seatrial/fixtures/image"
 	"github.com/seatrial/seatrial/fixtures/product"
@@ -34,12 +33,13 @@ func prepareVM(ctx context.Context, options Options) error {
 	group.SetLimit(2) // what is built keeps both cores busy by itself
 	group.Go(func() error {
 		_, err := m.programs.Build(ctx)
+		if err != nil || m.onDevices == m.programs {
+			return err
+		}
+		_, err = m.onDevices.Build(ctx)
 		return err
 	})
-	group.Go(func() error {
-		_, err := baseimage.Make(ctx, baseimage.Source{})
-		return err
-	})
+	group.Go(func() error { return m.devices.Prepare(ctx) })
 	group.Go(func() error {
 		_, err := cluster.Assets(ctx, m.kubernetes().Source)
 		return err
@@ -62,6 +62,15 @@ func (m *machines) nodeSource() nodeimage.Source { return nodeimage.Source{Check
 
 // chart is the folder of one of the repository's charts.
 func (m *machines) chart(name string) string { return filepath.Join(m.checkout, "charts", name) }
+
+// agent is the path of the agent for devices.
+func (m *machines) agent(ctx context.Context) (string, error) {
+	path, err := m.onDevices.Path(agentProgram)(ctx)
+	if err != nil {
+		return "", fmt.Errorf("profile %s: %w", VM, err)
+	}
+	return path, nil
+}
 
 // agentUnit is the service that the agent is delivered with.
 func (m *machines) agentUnit(context.Context) ([]byte, error) {
