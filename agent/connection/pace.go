@@ -1,8 +1,12 @@
 package connection
 
 import (
+	"errors"
 	"math/rand/v2"
+	"syscall"
 	"time"
+
+	"github.com/seatrial/seatrial/agent/credential"
 )
 
 // Waits between attempts, besides the spread. Least keeps a short spread from
@@ -10,9 +14,13 @@ import (
 const (
 	leastWait = 100 * time.Millisecond
 	mostWait  = 30 * time.Second
-	// mostAway bounds the wait for an issuer that does not answer: the fleet is back a
-	// spread after it, and meanwhile asks it twice as often as when all come back.
+	// mostAway bounds the wait for an issuer at whose address nobody listens: being
+	// refused costs nobody anything, and the fleet is back a spread after the issuer.
 	mostAway = 5 * time.Second
+	// overwhelmed is how many spreads the wait for an issuer may grow to that does not
+	// answer in time. It begins with one: the issuer works for those who gave up, too,
+	// and were all to ask it again at once, it would never catch up.
+	overwhelmed = 4
 )
 
 // firstShare is the part of the spread within which a device tries again that was
@@ -47,7 +55,7 @@ func (p *pace) next() time.Duration {
 	p.presented = false
 	switch {
 	case presented:
-		return retryWait(spread, p.refusals-1, mostWait)
+		return retryWait(spread/firstShare, p.refusals-1, max(spread, mostWait))
 	case p.attempts == 1:
 		return rand.N(spread + 1)
 	default:
@@ -64,11 +72,10 @@ func (p *pace) present() {
 // accept notes that the connection is accepted.
 func (p *pace) accept() { p.attempts, p.refusals, p.presented = 0, 0, false }
 
-// retryWait is a random wait after failures failures before the last one, up to most
-// or the spread.
-func retryWait(spread time.Duration, failures int, most time.Duration) time.Duration {
-	most = max(spread, most)
-	ceiling := max(spread/firstShare, leastWait)
+// retryWait is a random wait after failures failures before the last one: up to first,
+// then twice as much each time, up to most.
+func retryWait(first time.Duration, failures int, most time.Duration) time.Duration {
+	ceiling := min(max(first, leastWait), most)
 	for range failures {
 		if ceiling = 2 * ceiling; ceiling >= most {
 			ceiling = most
@@ -76,4 +83,18 @@ func retryWait(spread time.Duration, failures int, most time.Duration) time.Dura
 		}
 	}
 	return leastWait + rand.N(ceiling)
+}
+
+// mintWait is a random wait after the issuer gave no token, failures times before this
+// one.
+func mintWait(spread time.Duration, failures int, err error) time.Duration {
+	refusal := new(credential.Refusal)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return retryWait(spread/firstShare, failures, max(spread, mostAway))
+	case errors.As(err, &refusal):
+		return retryWait(spread/firstShare, failures, max(spread, mostWait))
+	default:
+		return retryWait(spread, failures, max(overwhelmed*spread, mostWait))
+	}
 }

@@ -1,8 +1,13 @@
 package connection
 
 import (
+	"context"
+	"fmt"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seatrial/seatrial/agent/credential"
 )
 
 // bounds draws many waits.
@@ -70,12 +75,28 @@ func TestTurnedAwayDevicesComeSoonAndThenSeldom(t *testing.T) {
 	}
 }
 
-// However long the issuer is away, nobody comes much more than a spread after it.
-func TestIssuerThatIsAwayIsAskedWithinASpread(t *testing.T) {
-	for over, ceiling := range map[time.Duration]time.Duration{time.Second: mostAway, 20 * time.Second: 20 * time.Second} {
-		_, longest := bounds(func() time.Duration { return retryWait(over, 1000, mostAway) })
-		if longest > ceiling+leastWait || longest < ceiling*9/10 {
-			t.Errorf("with a spread of %s the wait is up to %s, want up to %s", over, longest, ceiling)
+// Nobody comes much more than a spread after an issuer that was away. One that has too
+// much to do is left alone for longer, or it would never catch up.
+func TestIssuerInTroubleIsLeftAloneForAsLongAsItNeeds(t *testing.T) {
+	away := fmt.Errorf("%w: %w", credential.ErrUnreachable, syscall.ECONNREFUSED)
+	slow := fmt.Errorf("%w: %w", credential.ErrUnreachable, context.DeadlineExceeded)
+	for _, row := range []struct {
+		err           error
+		over, ceiling time.Duration
+	}{
+		{away, time.Second, mostAway},
+		{away, 20 * time.Second, 20 * time.Second},
+		{slow, time.Second, mostWait},
+		{slow, 20 * time.Second, 80 * time.Second},
+		{&credential.Refusal{Status: 400}, time.Second, mostWait},
+		{&credential.Refusal{Status: 400}, 40 * time.Second, 40 * time.Second},
+	} {
+		if _, first := bounds(func() time.Duration { return mintWait(row.over, 0, slow) }); first < row.over*9/10 {
+			t.Errorf("who got no answer within a spread of %s asks again after %s at most", row.over, first)
+		}
+		_, longest := bounds(func() time.Duration { return mintWait(row.over, 1000, row.err) })
+		if longest > row.ceiling+leastWait || longest < row.ceiling*9/10 {
+			t.Errorf("after %v, with a spread of %s, the wait is up to %s, want up to %s", row.err, row.over, longest, row.ceiling)
 		}
 	}
 }

@@ -61,12 +61,8 @@ func (t *tokens) prepare(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		most := mostAway
-		if refusal := new(credential.Refusal); errors.As(err, &refusal) {
-			most = mostWait
-		}
 		t.report(ctx, failures, err)
-		if !wait(ctx, retryWait(t.pace.spread(), failures, most)) {
+		if !wait(ctx, mintWait(t.pace.spread(), failures, err)) {
 			return false
 		}
 	}

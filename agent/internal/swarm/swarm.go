@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seatrial/seatrial/agent/connection"
+	"github.com/seatrial/seatrial/agent/credential"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -22,11 +23,23 @@ type swarm struct {
 	config *Config
 	tally  *tally
 	teller *teller
+	// sources are where devices' tokens come from.
+	sources map[protocol.DeviceID]*credential.Source
 }
 
 // Run runs the devices until ctx ends and writes what they do to out.
 func Run(ctx context.Context, c *Config, out io.Writer) error {
-	s := &swarm{config: c, tally: new(tally)}
+	s := &swarm{config: c, tally: new(tally), sources: make(map[protocol.DeviceID]*credential.Source)}
+	if c.Client != ClientPassword {
+		// Before the first connects: a key takes as long to read as to sign with.
+		for _, id := range c.Devices {
+			source, err := c.source(id)
+			if err != nil {
+				return err
+			}
+			s.sources[id] = source
+		}
+	}
 	s.teller = newTeller(out, s.tally)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -47,11 +60,7 @@ func (s *swarm) device(ctx context.Context, id protocol.DeviceID) error {
 	case ClientAgent:
 		return s.agent(ctx, id)
 	case ClientDefaults:
-		source, err := s.config.source(id)
-		if err != nil {
-			return err
-		}
-		mint := minter{source, s.tally}
+		mint := minter{s.sources[id], s.tally}
 		return s.plain(ctx, id, nats.TokenHandler(func() string {
 			s.tally.turnedAway.Add(1) // Until it is known to be in.
 			token, err := mint.Mint(ctx)
@@ -70,10 +79,6 @@ func (s *swarm) device(ctx context.Context, id protocol.DeviceID) error {
 
 // agent runs the agent's connection of a device.
 func (s *swarm) agent(ctx context.Context, id protocol.DeviceID) error {
-	source, err := s.config.source(id)
-	if err != nil {
-		return err
-	}
 	up := make(chan struct{}, 1)
 	ignore := func(*nats.Msg) {}
 	link := connection.New(connection.Settings{
@@ -85,10 +90,10 @@ func (s *swarm) agent(ctx context.Context, id protocol.DeviceID) error {
 			default:
 			}
 		},
-	}, minter{source, s.tally}, slog.New(counting{s.tally}))
+	}, minter{s.sources[id], s.tally}, slog.New(counting{s.tally}))
 	var reading sync.WaitGroup
 	reading.Go(func() { s.greet(ctx, id, up, link.Publish, link.Request) })
-	err = link.Run(ctx)
+	err := link.Run(ctx)
 	reading.Wait()
 	return err
 }
