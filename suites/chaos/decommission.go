@@ -155,7 +155,7 @@ func (in Input) unnoticed(ctx context.Context, out device.Device, since time.Tim
 	}).Should(Succeed())
 }
 
-// adminAgain connects as the admin to a broker that has just started.
+// adminAgain connects as the admin to a stack whose broker or issuer has just started.
 func (in Input) adminAgain(ctx context.Context) (admin *wire.Client) {
 	GinkgoHelper()
 	in.Eventually(ctx, trial.IntervalReconnect, func(g Gomega) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/trial"
-	"github.com/seatrial/seatrial/suites/wire"
 )
 
 // IssuerOutage shows that agents come back by themselves when the broker restarts
@@ -46,16 +45,7 @@ func IssuerOutage(ctx context.Context, in Input) {
 	By("giving the issuer back")
 	Expect(in.Stack.Issuer.Start(ctx)).To(Succeed())
 	back := time.Now()
-	var admin *wire.Client
-	in.Eventually(ctx, trial.IntervalReconnect, func(g Gomega) {
-		ctx, cancel := context.WithTimeout(ctx, trial.AskAgain)
-		defer cancel()
-		var err error
-		admin, err = in.Stack.Admin(ctx)
-		g.Expect(err).NotTo(HaveOccurred())
-	}).Should(Succeed())
-	DeferCleanup(admin.Close)
-	in.Answers(ctx, admin, back)
+	in.Answers(ctx, in.adminAgain(ctx), back)
 	for _, on := range in.Stack.Devices {
 		in.Untouched(ctx, on, live[on.ID()])
 	}
