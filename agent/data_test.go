@@ -217,7 +217,9 @@ func (f *fleet) secrets(password, key string) func(*protocol.Container) {
 // held are the secrets that podman holds.
 func (f *fleet) held() []string {
 	f.tb.Helper()
-	return strings.Fields(f.podman.Exec(f.tb, "secret", "ls", "--format", "{{.Name}}"))
+	names := strings.Fields(f.podman.Exec(f.tb, "secret", "ls", "--format", "{{.Name}}"))
+	slices.Sort(names) // podman lists them in no order
+	return names
 }
 
 // given waits until the process has written down that it was given these entries,

@@ -157,7 +157,9 @@ func (p *Process) self() (entry, bool) {
 
 // members returns what is alive of the process's session. When its leader is
 // gone, the number of the session proves nothing any more, and only processes
-// that carry the mark count.
+// count that carry the mark, or have given up all their memory, and the mark
+// with it: the first process of a PID namespace does so before anything else in
+// there ends, and to wait for a stranger's in vain takes no longer than its end.
 func (p *Process) members() ([]entry, error) {
 	if p.record.PID == 0 || p.record.Boot != bootID() {
 		return nil, nil
@@ -172,7 +174,7 @@ func (p *Process) members() ([]entry, error) {
 		if e.session != p.record.PID || e.zombie {
 			continue
 		}
-		if led || marked(e.pid, p.dir, p.record.Name) {
+		if led || marked(e.pid, p.dir, p.record.Name) || leaving(e.pid) {
 			alive = append(alive, e)
 		}
 	}

@@ -61,7 +61,9 @@ func Sweep(ctx context.Context, dir string) ([]Swept, error) {
 		return nil, fmt.Errorf("sweep processes: %w", err)
 	}
 	spared := ancestry(os.Getpid())
-	seen := map[int]string{}
+	// What is on its way out has no mark any more, but may hold on to mounts and a
+	// network until the last process of its namespaces is gone.
+	seen := map[identity]string{}
 	find := func() ([]entry, error) {
 		entries, err := table()
 		if err != nil {
@@ -73,7 +75,9 @@ func Sweep(ctx context.Context, dir string) ([]Swept, error) {
 				continue
 			}
 			if d, name, ok := Marked(e.pid); ok && d == dir {
-				seen[e.pid] = name
+				seen[e.identity] = name
+			}
+			if _, ours := seen[e.identity]; ours {
 				found = append(found, e)
 			}
 		}
@@ -81,8 +85,8 @@ func Sweep(ctx context.Context, dir string) ([]Swept, error) {
 	}
 	err = stop(ctx, find, sweepGrace)
 	var swept []Swept
-	for pid, name := range seen {
-		swept = append(swept, Swept{PID: pid, Name: name})
+	for e, name := range seen {
+		swept = append(swept, Swept{PID: e.pid, Name: name})
 	}
 	if err != nil {
 		return swept, fmt.Errorf("sweep processes of %s: %w", dir, err)

@@ -7,17 +7,24 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/prometheus/procfs"
 )
 
+// identity is what no two processes of one boot have in common.
+type identity struct {
+	pid   int
+	start uint64
+}
+
 // entry is one process of the machine, as far as it matters here.
 type entry struct {
-	pid, parent, session int
-	start                uint64
-	zombie               bool
+	identity
+	parent, session int
+	zombie          bool
 }
 
 // lookup returns the process with this id.
@@ -31,10 +38,9 @@ func lookup(pid int) (entry, bool) {
 		return entry{}, false
 	}
 	return entry{
-		pid:     pid,
-		parent:  stat.PPID,
-		session: stat.Session,
-		start:   stat.Starttime,
+		identity: identity{pid: pid, start: stat.Starttime},
+		parent:   stat.PPID,
+		session:  stat.Session,
 		// A zombie holds no port, no file and no memory: for us it is gone, even
 		// where nobody reaps it. Unless it is but the first thread of several: the
 		// others, still on their way out, hold all of it.
@@ -83,6 +89,14 @@ func Marked(pid int) (dir, name string, ok bool) {
 func marked(pid int, dir, name string) bool {
 	d, n, ok := Marked(pid)
 	return ok && d == dir && n == name
+}
+
+// leaving says whether a process is on its way out: it has no memory
+// any more, and so no command line. (Kernel threads have none either, but are in
+// nobody's session.)
+func leaving(pid int) bool {
+	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	return err == nil && len(line) == 0
 }
 
 // leader returns the living process that started as dir's name, found by its
