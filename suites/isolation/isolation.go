@@ -159,13 +159,9 @@ func target(ctx context.Context, stack *profile.Stack, attacker, victim protocol
 	known := stack.Identity
 	t := &matrix.Target{
 		URL: stack.Broker.URL(), Monitor: stack.Broker.MonitorURL(), Issuer: known.Issuer, Project: known.ProjectID,
-		Attacker: attacker, Victim: victim, Admin: known.Admin, Lives: true,
+		Attacker: attacker, Victim: victim, Admin: known.Admin, Observer: known.Observer, Service: known.Service, Lives: true,
 		Token: func(ctx context.Context, user string) (string, error) {
-			file := known.KeyFile(protocol.DeviceID(user))
-			if user == known.Admin {
-				file = known.AdminKeyFile()
-			}
-			token, err := known.Token(ctx, file)
+			token, err := known.Token(ctx, known.UserKeyFile(user))
 			if err != nil {
 				return "", err //nolint:wrapcheck // says whose
 			}

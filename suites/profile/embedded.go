@@ -94,13 +94,22 @@ func embedded(options Options) ([]stage.Stage, error) {
 		programs.Using(server.Stage(), binary.NATSServer),
 		broker.Buckets(),
 		programs.Using(issuer.Stage(), issuerProgram),
-		identity.Stage(identity.Config{Devices: ids, AccessTokenLifetime: identity.DefaultAccessTokenLifetime}),
+		identity.Stage(users(ids)),
 		programs.Using(callout.Stage(), calloutProgram),
 		programs.Using(operator.Stage(), operatorProgram),
 		programs.Using(image.New(binary.Path(sampleProgram)), sampleProgram),
 		programs.Using(devices.Devices(), sandboxProgram),
 		programs.Using(devices.Agents(), agentProgram),
 	}, nil
+}
+
+// users are everybody whom the contract knows: what only some fleets have must
+// hold on every stack that is attacked.
+func users(devices []protocol.DeviceID) identity.Config {
+	return identity.Config{
+		Observer: identity.DefaultObserver, Service: identity.DefaultService, Devices: devices,
+		AccessTokenLifetime: identity.DefaultAccessTokenLifetime,
+	}
 }
 
 // newScheme is Kubernetes' own kinds and the fleet's.
@@ -144,6 +153,7 @@ func calloutConfig(ctx context.Context) (product.CalloutConfig, error) {
 		SeedFile:        b.SeedFile(broker.Callout),
 		AccountSeedFile: b.SeedFile(broker.Issuer),
 		CurveSeedFile:   b.CurveSeedFile(),
+		Rules:           product.CalloutRules(),
 	}, nil
 }
 

@@ -168,7 +168,7 @@ func virtual(options Options) ([]stage.Stage, error) {
 		server.Stage(),
 		broker.Buckets(),
 		issuer.Stage(),
-		identity.Stage(identity.Config{Devices: ids, AccessTokenLifetime: identity.DefaultAccessTokenLifetime}),
+		identity.Stage(users(ids)),
 		callout.Stage(),
 		operator.Stage(),
 		m.onDevices.Using(image.New(m.onDevices.Path(sampleProgram)), sampleProgram),

@@ -153,7 +153,9 @@ func calloutInside(ctx context.Context) (product.CalloutInside, error) {
 	if err != nil {
 		return product.CalloutInside{}, err
 	}
-	return product.CalloutInside{Issuer: known.Issuer, Project: known.ProjectID, BrokerURL: url, Encrypted: true}, nil
+	return product.CalloutInside{
+		Issuer: known.Issuer, Project: known.ProjectID, BrokerURL: url, Encrypted: true, Rules: product.CalloutRules(),
+	}, nil
 }
 
 // brokerInside is the broker as pods reach it.
