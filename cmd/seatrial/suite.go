@@ -52,5 +52,5 @@ func (s suite) compile(ctx context.Context, checkout string) func() (string, err
 // isTerminal says whether people watch.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a descriptor fits
+	return ok && term.IsTerminal(int(file.Fd())) // a descriptor fits
 }

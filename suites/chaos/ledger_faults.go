@@ -75,7 +75,7 @@ func (in Input) fault(f ledger.Fault) (begin, end func(context.Context) error) {
 	case ledger.Power:
 		return on.PowerCut, on.PowerOn
 	case ledger.Network:
-		cutter := on.(device.NetworkCutter) //nolint:forcetypeassert // the plan is made for devices that are
+		cutter := on.(device.NetworkCutter) // the plan is made for devices that are
 		return cutter.CutNetwork, cutter.RestoreNetwork
 	case ledger.Clock:
 		return jump(on, f.Jump), jump(on, -f.Jump)
@@ -99,7 +99,7 @@ func jump(on device.Device, by time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		set := fmt.Sprintf(`date --utc --set="@$(( $(date +%%s) + %d ))"`, int(by.Seconds()))
 		_, err := on.Exec(ctx, "sh", "-c", set)
-		return err //nolint:wrapcheck // names the device and the command
+		return err
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func (in Input) ledgerSettings() (ledger.Settings, error) {
 	s, err := ledger.Ask(os.Getenv)
 	if err != nil {
-		return s, err //nolint:wrapcheck // names the variable
+		return s, err
 	}
 	s.Once = []ledger.Kind{ledger.Broker, ledger.Operator, ledger.Callout, ledger.Issuer}
 	s.Each = []ledger.Kind{ledger.Agent}

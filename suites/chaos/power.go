@@ -51,7 +51,7 @@ func powered(ctx context.Context, on device.Device) error {
 	if _, err := on.AgentPID(ctx); err == nil {
 		return nil
 	}
-	return on.PowerOn(ctx) //nolint:wrapcheck // names the device
+	return on.PowerOn(ctx)
 }
 
 // Reboot shows that what ran before a reboot runs after it, in the very same

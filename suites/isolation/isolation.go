@@ -143,12 +143,12 @@ func (s *Scene) look(ctx context.Context) (map[string]string, int) {
 func target(ctx context.Context, stack *profile.Stack, attacker, victim protocol.DeviceID) (*matrix.Target, error) {
 	operator, err := stack.Broker.Connect(ctx, broker.Operator)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says who and where
+		return nil, err
 	}
 	system, err := stack.Broker.Connect(ctx, broker.System)
 	if err != nil {
 		operator.Close()
-		return nil, err //nolint:wrapcheck // says who and where
+		return nil, err
 	}
 	signer, err := standInSigner(stack)
 	if err != nil {
@@ -163,7 +163,7 @@ func target(ctx context.Context, stack *profile.Stack, attacker, victim protocol
 		Token: func(ctx context.Context, user string) (string, error) {
 			token, err := known.Token(ctx, known.UserKeyFile(user))
 			if err != nil {
-				return "", err //nolint:wrapcheck // says whose
+				return "", err
 			}
 			return token.AccessToken, nil
 		},
@@ -183,7 +183,7 @@ func target(ctx context.Context, stack *profile.Stack, attacker, victim protocol
 func standInSigner(stack *profile.Stack) (*matrix.Signer, error) {
 	raw, err := os.ReadFile(stack.Environment.Dir(identity.IssuerStage, "state.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil // there is none
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the stand-in's key: %w", err)

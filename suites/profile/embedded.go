@@ -127,7 +127,7 @@ func newScheme() (*runtime.Scheme, error) {
 func agentIdentity(ctx context.Context, id string) (device.Identity, error) {
 	known, err := identity.From(ctx)
 	if err != nil {
-		return device.Identity{}, err //nolint:wrapcheck // says what is missing
+		return device.Identity{}, err
 	}
 	return device.Identity{
 		Issuer:  known.Issuer,
@@ -140,11 +140,11 @@ func agentIdentity(ctx context.Context, id string) (device.Identity, error) {
 func calloutConfig(ctx context.Context) (product.CalloutConfig, error) {
 	b, err := broker.From(ctx)
 	if err != nil {
-		return product.CalloutConfig{}, err //nolint:wrapcheck // says what is missing
+		return product.CalloutConfig{}, err
 	}
 	known, err := identity.From(ctx)
 	if err != nil {
-		return product.CalloutConfig{}, err //nolint:wrapcheck // says what is missing
+		return product.CalloutConfig{}, err
 	}
 	return product.CalloutConfig{
 		Issuer:          known.Issuer,
@@ -166,11 +166,11 @@ func operatorConfig(role string) func(context.Context) (product.OperatorConfig, 
 	return func(ctx context.Context) (product.OperatorConfig, error) {
 		b, err := broker.From(ctx)
 		if err != nil {
-			return product.OperatorConfig{}, err //nolint:wrapcheck // says what is missing
+			return product.OperatorConfig{}, err
 		}
 		c, err := cluster.From(ctx)
 		if err != nil {
-			return product.OperatorConfig{}, err //nolint:wrapcheck // says what is missing
+			return product.OperatorConfig{}, err
 		}
 		text, err := os.ReadFile(role)
 		if err != nil {
@@ -178,10 +178,10 @@ func operatorConfig(role string) func(context.Context) (product.OperatorConfig, 
 		}
 		kubeconfig, err := c.UserWithRole(ctx, operatorProgram, text)
 		if err != nil {
-			return product.OperatorConfig{}, err //nolint:wrapcheck // names the user
+			return product.OperatorConfig{}, err
 		}
 		if err := c.MayReadData(ctx, operatorProgram, deployments); err != nil {
-			return product.OperatorConfig{}, err //nolint:wrapcheck // names what was applied
+			return product.OperatorConfig{}, err
 		}
 		enrol, err := enrolConfig(ctx, c)
 		if err != nil {
@@ -199,14 +199,14 @@ const EnrolNamespace = "enrolment"
 func enrolConfig(ctx context.Context, c *cluster.Cluster) (*product.Enrol, error) {
 	known, err := identity.From(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if err := c.MayEnrol(ctx, operatorProgram, EnrolNamespace); err != nil {
-		return nil, err //nolint:wrapcheck // names what was applied
+		return nil, err
 	}
 	serving, err := c.Serving(ctx, operatorProgram)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the server
+		return nil, err
 	}
 	return &product.Enrol{
 		CertFile: serving.CertFile, KeyFile: serving.KeyFile, Namespace: EnrolNamespace,
@@ -217,7 +217,7 @@ func enrolConfig(ctx context.Context, c *cluster.Cluster) (*product.Enrol, error
 func brokerURL(ctx context.Context) (string, error) {
 	b, err := broker.From(ctx)
 	if err != nil {
-		return "", err //nolint:wrapcheck // says what is missing
+		return "", err
 	}
 	return b.URL(), nil
 }

@@ -125,7 +125,7 @@ func open(ctx context.Context, setup Setup, take func(context.Context, environme
 	}
 	held, err := take(ctx, environment.Options{Name: setup.Environment})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the environment and who holds it
+		return nil, err
 	}
 	h := &Harness{
 		Profile:     setup.Profile,
@@ -235,7 +235,7 @@ func (h *Harness) stack(ctx context.Context, err error) (context.Context, *Stack
 
 // Plan says what Up would do.
 func (h *Harness) Plan(ctx context.Context) (*stage.Plan, error) {
-	return h.Runner.Plan(h.Context(ctx), h.Stages...) //nolint:wrapcheck // says which stage
+	return h.Runner.Plan(h.Context(ctx), h.Stages...)
 }
 
 // Down tears everything down, also what a killed run left behind, and removes
@@ -251,7 +251,7 @@ func (h *Harness) Down(ctx context.Context) error {
 	if failed != nil {
 		return failed
 	}
-	return h.Environment.Remove() //nolint:wrapcheck // says what it removes
+	return h.Environment.Remove()
 }
 
 // Collect writes the artifacts into a folder of this name, and returns it.

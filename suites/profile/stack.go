@@ -87,7 +87,7 @@ func (s *Stack) Token(ctx context.Context, id protocol.DeviceID) (string, error)
 
 // Dial connects to the broker as whoever bears the token.
 func (s *Stack) Dial(ctx context.Context, who wire.Bearer) (*wire.Client, error) {
-	return wire.Dial(ctx, s.Broker.URL(), who) //nolint:wrapcheck // says who and where
+	return wire.Dial(ctx, s.Broker.URL(), who)
 }
 
 // As connects to the broker as a device, with a fresh token.
@@ -140,41 +140,41 @@ func From(ctx context.Context) (*Stack, error) {
 	s := &Stack{Intervals: interval.From(ctx), artifacts: artifact.From(ctx)}
 	var err error
 	if s.Environment, err = environment.From(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if s.Cluster, err = cluster.From(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if s.Identity, err = identity.From(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if s.Issuer, err = identity.ProviderFrom(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if s.Broker, err = broker.From(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if s.Callout, err = product.CalloutFrom(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	if s.Operator, err = product.OperatorFrom(ctx); err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	devices, err := device.From(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	s.Devices, s.Newcomers = devices.Devices, devices.Newcomers
 	if url := s.Operator.EnrolURL(); url != "" {
 		serving, err := s.Cluster.Serving(ctx, operatorProgram)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // names the server
+			return nil, err
 		}
 		s.Enrolment = &Enrolment{URL: url, CAFile: serving.CAFile, Namespace: EnrolNamespace}
 	}
 	sample, err := image.From(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	s.Node = nodeOf(ctx)
 	s.Image, s.Client = sample.Reference, s.Cluster.Client

@@ -50,7 +50,7 @@ func prepareVM(ctx context.Context, options Options) error {
 			return err
 		})
 	}
-	return group.Wait() //nolint:wrapcheck // each says what it was about
+	return group.Wait()
 }
 
 // kubernetes is where kubectl comes from.
@@ -105,7 +105,7 @@ func nodeOf(ctx context.Context) Node {
 func kubeconfig(ctx context.Context) (string, error) {
 	c, err := cluster.From(ctx)
 	if err != nil {
-		return "", err //nolint:wrapcheck // says what is missing
+		return "", err
 	}
 	return c.Kubeconfig, nil
 }
@@ -113,32 +113,32 @@ func kubeconfig(ctx context.Context) (string, error) {
 func loadImages(ctx context.Context, tarballs ...string) error {
 	node, err := k3d.From(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // says what is missing
+		return err
 	}
-	return node.Load(ctx, tarballs...) //nolint:wrapcheck // says which
+	return node.Load(ctx, tarballs...)
 }
 
 func heldImages(ctx context.Context) ([]string, error) {
 	node, err := k3d.From(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
-	return node.Images(ctx) //nolint:wrapcheck // names the node
+	return node.Images(ctx)
 }
 
 // issuerImages are the values of the issuer's chart that name images.
 func issuerImages(ctx context.Context) (map[string]any, error) {
 	loaded, err := image.LoadedFrom(ctx)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // says what is missing
+		return nil, err
 	}
 	program, err := loaded.Reference(issuerProgram)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the program
+		return nil, err
 	}
 	own, err := loaded.Reference(ownProgram)
 	if err != nil {
-		return nil, err //nolint:wrapcheck // names the program
+		return nil, err
 	}
 	return map[string]any{"image": program, "volume": map[string]any{"owner": own}}, nil
 }
@@ -147,7 +147,7 @@ func issuerImages(ctx context.Context) (map[string]any, error) {
 func calloutInside(ctx context.Context) (product.CalloutInside, error) {
 	known, err := identity.From(ctx)
 	if err != nil {
-		return product.CalloutInside{}, err //nolint:wrapcheck // says what is missing
+		return product.CalloutInside{}, err
 	}
 	url, err := brokerInside(ctx)
 	if err != nil {
@@ -162,7 +162,7 @@ func calloutInside(ctx context.Context) (product.CalloutInside, error) {
 func brokerInside(ctx context.Context) (string, error) {
 	b, err := broker.From(ctx)
 	if err != nil {
-		return "", err //nolint:wrapcheck // says what is missing
+		return "", err
 	}
 	return b.InsideURL(), nil
 }

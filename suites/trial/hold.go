@@ -85,7 +85,7 @@ func (h *holder) attach(ctx SpecContext) Trial {
 func (h *holder) up(ctx context.Context) error {
 	attached, err := profile.Attach(ctx, h.setup())
 	if err != nil {
-		return err //nolint:wrapcheck // names the environment
+		return err
 	}
 	var notUp *stage.NotUpError
 	switch _, _, err = attached.Join(ctx); {
@@ -96,7 +96,7 @@ func (h *holder) up(ctx context.Context) error {
 		return errors.Join(err, attached.Close())
 	}
 	if err := attached.Close(); err != nil {
-		return err //nolint:wrapcheck // names the environment
+		return err
 	}
 	opened, err := profile.Open(ctx, h.setup())
 	if err != nil {

@@ -223,7 +223,7 @@ func (c *checker) add(e *Event, line int) {
 		c.faults = append(c.faults, faultAt{e.Fault, line})
 	case e.Skipped != nil:
 		if e.Skipped.First > 1 { // those from the first on are of times before
-			c.verdict.Counts["revisions not seen in "+e.Skipped.Bucket] += int(e.Skipped.Last - e.Skipped.First + 1) //nolint:gosec // counts of a run
+			c.verdict.Counts["revisions not seen in "+e.Skipped.Bucket] += int(e.Skipped.Last - e.Skipped.First + 1) // counts of a run
 		}
 		c.skipped = append(c.skipped, *e.Skipped)
 	case e.Forgot != nil:

@@ -166,5 +166,5 @@ func (s Settings) track(target string, kinds ...Kind) []Fault {
 func (s Settings) random(name string) *rand.Rand {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(name))                    // a hash takes everything
-	return rand.New(rand.NewPCG(s.Seed, hash.Sum64())) //nolint:gosec // to be repeated, not to be secret
+	return rand.New(rand.NewPCG(s.Seed, hash.Sum64())) // to be repeated, not to be secret
 }

@@ -38,7 +38,7 @@ func credentialRows(t *Target) (rows []Row) {
 				case !errors.Is(err, nats.ErrAuthorization):
 					return fmt.Errorf("it is not refused: %w", err)
 				}
-				return ctx.Err() //nolint:wrapcheck // nothing to add
+				return ctx.Err()
 			},
 		})
 	}
@@ -71,12 +71,12 @@ func strangersNKey(public string) func() ([]nats.Option, error) {
 	return func() ([]nats.Option, error) {
 		pair, err := nkeys.CreateUser()
 		if err != nil {
-			return nil, err //nolint:wrapcheck // says what
+			return nil, err
 		}
 		claimed := public
 		if claimed == "" {
 			if claimed, err = pair.PublicKey(); err != nil {
-				return nil, err //nolint:wrapcheck // says what
+				return nil, err
 			}
 		}
 		return []nats.Option{nats.Nkey(claimed, pair.Sign)}, nil
@@ -88,15 +88,15 @@ func strangersJWT(account string) func() ([]nats.Option, error) {
 	return func() ([]nats.Option, error) {
 		pair, err := nkeys.CreateUser()
 		if err != nil {
-			return nil, err //nolint:wrapcheck // says what
+			return nil, err
 		}
 		issuer, err := nkeys.CreateAccount()
 		if err != nil {
-			return nil, err //nolint:wrapcheck // says what
+			return nil, err
 		}
 		public, err := pair.PublicKey()
 		if err != nil {
-			return nil, err //nolint:wrapcheck // says what
+			return nil, err
 		}
 		user := jwt.NewUserClaims(public)
 		user.Audience, user.Name = account, "operator"
@@ -104,7 +104,7 @@ func strangersJWT(account string) func() ([]nats.Option, error) {
 		user.Sub.Allow.Add(">")
 		text, err := user.Encode(issuer)
 		if err != nil {
-			return nil, err //nolint:wrapcheck // says what
+			return nil, err
 		}
 		return []nats.Option{nats.UserJWT(func() (string, error) { return text, nil }, pair.Sign)}, nil
 	}

@@ -99,7 +99,7 @@ func (s *scene) dial(ctx context.Context, client **wire.Client, user, inbox stri
 		return fmt.Errorf("get a token of %s: %w", user, err)
 	}
 	*client, err = wire.Dial(ctx, s.URL, wire.Bearer{Name: user, Token: token, InboxPrefix: inbox})
-	return err //nolint:wrapcheck // says who and where
+	return err
 }
 
 func (s *scene) close() {
@@ -174,7 +174,7 @@ func (s *scene) hearsHeartbeats(ctx context.Context, c *wire.Client) error {
 	}
 	defer beats.Unsubscribe() //nolint:errcheck // the connection stays in any case
 	if err := c.Settle(ctx); err != nil {
-		return err //nolint:wrapcheck // says what
+		return err
 	}
 	if err := s.attacker.Conn().Publish(protocol.HeartbeatSubject(s.Attacker), nil); err != nil {
 		return fmt.Errorf("send a heartbeat: %w", err)
@@ -195,7 +195,7 @@ type refused struct {
 func (s *scene) judged(ctx context.Context, c *wire.Client, want ...refused) error {
 	got, err := c.Judged(ctx)
 	if err != nil {
-		return err //nolint:wrapcheck // says what
+		return err
 	}
 	rest := slices.Clone(got)
 	for _, w := range want {

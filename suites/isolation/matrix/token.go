@@ -103,7 +103,7 @@ func controlRow() Row {
 			}
 			defer c.Close()
 			_, err = c.Read(ctx, protocol.BucketDesired, s.Attacker)
-			return err //nolint:wrapcheck // says what
+			return err
 		},
 	}
 }

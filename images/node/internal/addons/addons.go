@@ -39,7 +39,7 @@ type Folder struct {
 // Kubectl returns a function that applies a file by kubectl.
 func Kubectl(kubeconfig string) func(context.Context, string) error {
 	return func(ctx context.Context, file string) error {
-		cmd := exec.CommandContext(ctx, "kubectl", "--kubeconfig="+kubeconfig, "apply", "--server-side", "--force-conflicts", "-f", file) //nolint:gosec // our own file
+		cmd := exec.CommandContext(ctx, "kubectl", "--kubeconfig="+kubeconfig, "apply", "--server-side", "--force-conflicts", "-f", file) // our own file
 		if said, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("apply %s: %w: %s", file, err, said)
 		}

@@ -82,12 +82,12 @@ func CoverSettings() error {
 // Forward has the container's own network forward packets, and show bridged ones
 // to its filter.
 func Forward() error {
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil { //nolint:gosec // the file is the kernel's
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil { // the file is the kernel's
 		return fmt.Errorf("forward packets: %w", err)
 	}
 	// Without the module there is nothing to be set; services then do not answer
 	// pods that are their own backend.
-	if err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("1"), 0); err != nil { //nolint:gosec // the file is the kernel's
+	if err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("1"), 0); err != nil { // the file is the kernel's
 		slog.Warn("bridged packets pass by the filter", "error", err)
 	}
 	return nil

@@ -46,7 +46,7 @@ func Enclose(pods string) error {
 		return err
 	}
 	for _, command := range enclosure(device, subnet, pods) {
-		if said, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil { //nolint:gosec,noctx // our own commands, which do not wait
+		if said, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil { //nolint:noctx // our own commands, which do not wait
 			return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, said)
 		}
 	}

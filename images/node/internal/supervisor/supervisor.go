@@ -106,7 +106,7 @@ func (s *Supervisor) launch(p *program, first bool) error {
 	if s.stopped {
 		return errStopped
 	}
-	cmd := exec.Command(p.argv[0], p.argv[1:]...) //nolint:gosec,noctx // ended by Stop
+	cmd := exec.Command(p.argv[0], p.argv[1:]...) //nolint:noctx // ended by Stop
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
