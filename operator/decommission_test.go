@@ -2,11 +2,11 @@ package operator_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -127,8 +127,9 @@ func TestDecommissionByHandIsToldAndLeftAlone(t *testing.T) {
 	s.denied("one", "it was stolen", v1alpha1.ReasonBySpec)
 }
 
-// A resource that is deleted takes nobody off the list, and the one that is made
-// anew in its place neither.
+// The resource of a device that is kept out can be deleted for good, also for an
+// operator that starts afterwards. That takes nobody off the list: who wants the
+// device back says so, by the list or by a resource that takes over and lets go.
 func TestDecommissionOutlivesTheResource(t *testing.T) {
 	s := newStack(t)
 	s.join("one", nil)
@@ -137,20 +138,31 @@ func TestDecommissionOutlivesTheResource(t *testing.T) {
 	old, err := s.device(t.Context(), "one")
 	s.must(err)
 	s.must(cluster.Client.Delete(t.Context(), old))
-	s.eventually("the resource is made anew", func(ctx context.Context) error {
-		d, err := s.device(ctx, "one")
-		if err == nil && d.UID == old.UID {
-			err = errors.New("it is the old one")
+	gone := func(witness protocol.DeviceID) {
+		t.Helper()
+		s.must(s.devices.Info(t.Context(), "one", map[string]string{"seen-by": string(witness)}))
+		s.join(witness, nil)
+		if _, err := s.device(t.Context(), "one"); !apierrors.IsNotFound(err) {
+			t.Errorf("the resource is there: %v", err)
 		}
-		return err
-	})
-	s.denied("one", "it was stolen", v1alpha1.ReasonByHand)
+		if entry, err := s.devices.Denial(t.Context(), "one"); err != nil || entry == nil {
+			t.Errorf("the entry is %+v, %v", entry, err)
+		}
+	}
+	gone("two")
+	s.restart()
+	gone("three")
 
-	// Who wants it back may say so by the resource: it takes over, then lets go.
+	s.must(cluster.Client.Create(t.Context(), &v1alpha1.Device{ObjectMeta: metav1.ObjectMeta{Name: "one"}}))
+	s.denied("one", "it was stolen", v1alpha1.ReasonByHand)
 	s.decommission("one", "it is being looked for")
 	s.denied("one", "it is being looked for", v1alpha1.ReasonBySpec)
-	s.decommission("one", "")
-	s.denied("one", "", v1alpha1.ReasonAdmitted)
+	made, err := s.device(t.Context(), "one")
+	s.must(err)
+	s.must(cluster.Client.Delete(t.Context(), made))
+	gone("four") // lest the operator acts on what it has not seen to be gone
+	s.byHand("one", "")
+	s.labelled("one", map[string]string{"seen-by": "four"})
 }
 
 // What was decided while the broker was away is written once it is back.

@@ -80,8 +80,10 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	return reconcile.Result{}, err
 }
 
-// resource returns the Device, which it makes if the device has said what it is;
-// nil if there is none. It may return both a Device and an error.
+// resource returns the Device, which it makes if the device has said what it is
+// and is not kept out: whoever deletes the resource of a decommissioned device has
+// done with it. It is nil if there is none. It may return both a Device and an
+// error.
 func (r *devices) resource(ctx context.Context, known fleet.Device) (*v1alpha1.Device, error) {
 	var device v1alpha1.Device
 	err := r.client.Get(ctx, client.ObjectKey{Name: string(known.ID)}, &device)
@@ -89,7 +91,7 @@ func (r *devices) resource(ctx context.Context, known fleet.Device) (*v1alpha1.D
 	if err != nil && !absent {
 		return nil, fmt.Errorf("get device: %w", err)
 	}
-	if known.Info == nil || !device.DeletionTimestamp.IsZero() {
+	if known.Info == nil || !device.DeletionTimestamp.IsZero() || absent && known.Denial.Listed {
 		if absent {
 			return nil, nil
 		}
