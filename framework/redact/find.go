@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// span is a stretch of bytes that holds a secret.
-type span struct{ from, to int }
+// span is a stretch of bytes that holds a secret. What it is known by begins at
+// told: the name before it, or the secret itself.
+type span struct{ told, from, to int }
 
 // longestPEM bounds how far the end of a private key is looked for: an
 // RSA-8192 key takes 6.4 KiB, and a little more when it stands escaped in JSON.
@@ -64,11 +65,11 @@ func (r *Redactor) find(data []byte, whole bool) []span {
 func find(data []byte, values []string, whole bool) []span {
 	var found []span
 	for _, at := range pemBegin.FindAllIndex(data, -1) {
-		found = append(found, span{at[0], endOfPEM(data, at[1], whole)})
+		found = append(found, span{at[0], at[0], endOfPEM(data, at[1], whole)})
 	}
 	for _, shape := range shapes {
 		for _, at := range shape.FindAllSubmatchIndex(data, -1) {
-			found = append(found, span{at[len(at)-2], at[len(at)-1]})
+			found = append(found, span{at[0], at[len(at)-2], at[len(at)-1]})
 		}
 	}
 	for _, value := range values {
@@ -77,7 +78,7 @@ func find(data []byte, values []string, whole bool) []span {
 			if at < 0 {
 				break
 			}
-			found = append(found, span{from + at, from + at + len(value)})
+			found = append(found, span{from + at, from + at, from + at + len(value)})
 			from += at + 1
 		}
 	}
@@ -103,6 +104,7 @@ func merge(found []span) []span {
 	for _, next := range found {
 		if n := len(merged); n > 0 && next.from <= merged[n-1].to {
 			merged[n-1].to = max(merged[n-1].to, next.to)
+			merged[n-1].told = min(merged[n-1].told, next.told)
 			continue
 		}
 		merged = append(merged, next)

@@ -3,6 +3,7 @@ package redact
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
 const (
@@ -103,15 +104,17 @@ func (w *writer) skip() {
 }
 
 // cut returns where the buffer can be cut: not in a word, as that may turn
-// into a token, and not in a secret. 0 means nowhere yet.
+// into a token, and not in a secret or between it and the name that tells it, as
+// what is left would not be known for one. 0 means nowhere yet.
 func (w *writer) cut(found []span) int {
 	cut := max(0, len(w.buffer)-w.hold)
 	for cut > 0 && isToken(w.buffer[cut-1]) {
 		cut--
 	}
-	for _, secret := range found {
-		if secret.from < cut && cut < secret.to {
-			return secret.from
+	// From the last on, as a name may stand in the secret before its own.
+	for _, secret := range slices.Backward(found) {
+		if secret.told < cut && cut < secret.to {
+			cut = secret.told
 		}
 	}
 	return cut
