@@ -12,6 +12,12 @@ import (
 	"github.com/seatrial/seatrial/callout/refusal"
 )
 
+// reserve is the part of the budget, one in so many, that is kept for the decision
+// itself. When more arrives than can be answered, whoever is next has waited for as
+// long as anybody may: a decision begun at the very end of the budget is late, and so
+// is every one after it, until nobody is admitted at all.
+const reserve = 10
+
 // request is a request that waits for a worker.
 type request struct {
 	msg     *nats.Msg
@@ -77,8 +83,8 @@ func (s *Service) decide(ctx context.Context, r request) (record *audit.Record, 
 			fail(record, refusal.New(refusal.Internal, "panic"))
 		}
 	}()
-	if ctx.Err() != nil {
-		fail(record, refusal.New(refusal.Stale, "the request waited longer than %s", s.options.Budget))
+	if longest := s.options.Budget - s.options.Budget/reserve; time.Since(r.arrived) > longest {
+		fail(record, refusal.New(refusal.Stale, "the request waited longer than %s", longest))
 		return record, nil
 	}
 	claims, err := s.options.Authority.open(r.msg)
