@@ -160,9 +160,7 @@ func AsCallout(ctx context.Context, address string, seed []byte) ([]Finding, err
 	}
 	nc, err := nats.Connect(address, nats.Name("fleet-callout verify"), nats.Nkey(public, user.Sign), nats.Timeout(attemptTimeout), nats.NoReconnect())
 	switch {
-	// A server that asks a callout which does not answer says PING where it would say
-	// that it refuses.
-	case errors.Is(err, nats.ErrAuthorization), err != nil && strings.Contains(err.Error(), "expected 'PONG', got 'PING'"):
+	case refused(err):
 		return nil, fmt.Errorf("come in as the callout: %w: %w", ErrNotAdmitted, err)
 	case err != nil:
 		return nil, fmt.Errorf("come in as the callout: %w", err)

@@ -186,15 +186,28 @@ func Connect(ctx context.Context, address string) ([]Finding, error) {
 		if attempt.option != nil {
 			options = append(options, attempt.option)
 		}
-		nc, err := nats.Connect(address, options...)
-		if err != nil {
-			continue // refused, or given up after the server asked a callout that is away
+		switch nc, err := nats.Connect(address, options...); {
+		case refused(err):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("try to come in: %w", err)
+		default:
+			nc.Close()
 		}
-		nc.Close()
 		c.add(attempt.kind, address, attempt.what, "whoever reaches the port is in the fleet's broker",
 			"look at authorization, no_auth_user and at what the callout says of this connection (clientName fleet-callout verify)")
 	}
 	return c.found, nil
+}
+
+// refused reports whether err says that the server let nobody in. Any other, such as
+// a certificate that is not trusted here, has kept us from asking, and tells nothing
+// of what becomes of those who can.
+func refused(err error) bool {
+	return err != nil && (errors.Is(err, nats.ErrAuthorization) ||
+		// A server that asks a callout which does not answer says PING, or that it is
+		// tired of waiting, where it would say that it refuses.
+		strings.Contains(err.Error(), "expected 'PONG', got 'PING'") || strings.Contains(strings.ToLower(err.Error()), "authentication timeout"))
 }
 
 // greeting returns whether the server at address says that it needs credentials.

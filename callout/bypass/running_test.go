@@ -2,9 +2,18 @@ package bypass_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -166,4 +175,49 @@ func TestServerThatCannotBeAsked(t *testing.T) {
 			t.Errorf("it tells a password: %v", err)
 		}
 	}
+}
+
+// Who is kept from trying has not been refused: a server whose certificate nobody
+// here trusts, or that is full, may let everybody else in.
+func TestAttemptThatCouldNotBeMadeIsNoRefusal(t *testing.T) {
+	certificate, key := selfSigned(t)
+	for name, top := range map[string]string{
+		"a certificate that is not trusted": fmt.Sprintf("tls { cert_file: %q, key_file: %q }", certificate, key),
+		"a full server":                     "max_connections: 0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBroker(newKeys(t))
+			b.callout, b.list, b.top = "account: AUTH", nil, top
+			s := run(t, b)
+			if found, err := bypass.Connect(t.Context(), s.url); err == nil {
+				t.Errorf("no attempt was made, and it found %v", found)
+			}
+		})
+	}
+}
+
+// selfSigned makes a certificate for this machine that nobody trusts.
+func selfSigned(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, block *pem.Block) string {
+		file := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	return write("server.crt", &pem.Block{Type: "CERTIFICATE", Bytes: raw}), write("server.key", &pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
 }
