@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +85,35 @@ func TestEverythingIsCollectedWithoutSecrets(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A state folder holds more than files: to read a pipe would take until somebody
+// writes, and there is nothing to be read from a socket.
+func TestOnlyFilesAreCopied(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "state.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(root, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(root) // a socket's path is short
+	socket, err := new(net.ListenConfig).Listen(t.Context(), "unix", "metrics.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	out := t.TempDir()
+	if err := artifact.File("state", filepath.Join(root, "*")).Collect(t.Context(), out); err != nil {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(out)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "state.json" {
+		t.Errorf("copied %v, %v", entries, err)
 	}
 }
 

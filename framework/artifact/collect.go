@@ -153,7 +153,8 @@ func fileName(name string) string {
 }
 
 // File returns a collector that copies the files which match the patterns
-// (filepath.Match) at the time of collecting: logs, configuration.
+// (filepath.Match) at the time of collecting: logs, configuration. What else
+// matches, a folder or a socket, is left alone.
 func File(name string, patterns ...string) Collector {
 	return Func(name, func(ctx context.Context, dir string) error {
 		var problems []error
@@ -163,6 +164,9 @@ func File(name string, patterns ...string) Collector {
 			for _, path := range paths {
 				if ctx.Err() != nil {
 					return errors.Join(append(problems, context.Cause(ctx))...)
+				}
+				if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+					continue
 				}
 				problems = append(problems, copyPlain(path, filepath.Join(dir, filepath.Base(path))))
 			}
