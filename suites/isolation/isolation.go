@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
@@ -71,11 +73,27 @@ func Set(ctx context.Context, in Input) *Scene {
 		s.target.Operator.Close()
 		s.target.System.Close()
 	})
+	in.settings(ctx, s.target.Operator)
 	s.rows, err = matrix.Rows(ctx, s.target)
 	Expect(err).NotTo(HaveOccurred())
 	s.containers, s.agent = s.look(ctx)
 	Expect(s.containers).NotTo(BeEmpty())
 	return s
+}
+
+// settings waits until the operator has published the fleet's settings, which it
+// does some seconds after it knows all devices: what is written during an attack
+// counts as what it has done.
+func (in Input) settings(ctx context.Context, operator *nats.Conn) {
+	GinkgoHelper()
+	js, err := jetstream.New(operator)
+	Expect(err).NotTo(HaveOccurred())
+	bucket, err := js.Stream(ctx, protocol.BucketSettings.Stream())
+	Expect(err).NotTo(HaveOccurred())
+	in.Eventually(ctx, trial.IntervalDelivered, func() error {
+		_, err := bucket.GetLastMsgForSubject(ctx, protocol.BucketSettings.Subject(protocol.SettingsKey))
+		return err
+	}).Should(Succeed())
 }
 
 // Attack runs all rows of the kind.

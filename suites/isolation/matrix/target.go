@@ -12,7 +12,8 @@ import (
 )
 
 // Target is a fleet that is attacked. Attacker and Victim must each have a
-// document in every bucket that [grants] has something to do with.
+// document in every bucket that [grants] has something to do with, and the fleet's
+// settings must be there.
 type Target struct {
 	// URL is where clients connect, Monitor where the broker serves /varz.
 	URL, Monitor string
