@@ -60,6 +60,16 @@ func (c *chase) sweep(names []string) {
 	c.ring()
 }
 
+// again has a name looked for once more, unless it is looked for anyway.
+func (c *chase) again(name string) {
+	c.mu.Lock()
+	if len(c.due[name]) == 0 {
+		c.due[name] = []time.Time{time.Now().Add(rounds[1])}
+	}
+	c.mu.Unlock()
+	c.ring()
+}
+
 func (c *chase) ring() {
 	select {
 	case c.wake <- struct{}{}:

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -228,6 +229,22 @@ func TestListThatWasThereBefore(t *testing.T) {
 	}
 	r.eventually("it is thrown out", one.IsClosed)
 	r.must(other.Flush())
+}
+
+// Who holds more connections than a server lists at a time loses all of them, also
+// where it is looked for once.
+func TestMoreConnectionsThanAreListedAtATime(t *testing.T) {
+	const connections = 1100
+	r := newRig(t, protocol.Shares(), users)
+	all := make([]*nats.Conn, connections)
+	for i := range all {
+		all[i] = r.connect("device-1")
+	}
+	r.deny("device-1")
+	r.follow()
+	r.eventually("all are thrown out", func() bool {
+		return !slices.ContainsFunc(all, func(nc *nats.Conn) bool { return !nc.IsClosed() })
+	})
 }
 
 // A broker of an older contract, which shares less, keeps nobody from being thrown

@@ -23,8 +23,8 @@ type Expulsion struct {
 	Host string
 }
 
-// maxConnections is how many connections of one name are listed at a time; who has
-// more loses the rest in the next round.
+// maxConnections is how many connections of one name a server lists at a time; who
+// has more is looked for until all are closed.
 const maxConnections = 1024
 
 // idle is how long expel waits when nobody is to be looked for.
@@ -158,6 +158,9 @@ func (b *bouncer) listed(msg *nats.Msg) {
 	if answer.Error != nil {
 		log.Error("The broker does not list its connections.", "server", answer.Server.ID, "error", answer.Error.Description)
 		return
+	}
+	if connections := answer.Data.Connections; len(connections) >= maxConnections {
+		b.list.chase.again(connections[0].User)
 	}
 	for _, c := range answer.Data.Connections {
 		if !b.list.Has(c.User) {
