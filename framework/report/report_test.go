@@ -142,8 +142,31 @@ func TestVerdict(t *testing.T) {
 					t.Errorf("verdict lacks %q:\n%s", want, v.Text)
 				}
 			}
+			// Whoever reads JUnit alone must not be told anything else.
+			if got := junit(t, r); (got.Errors+got.Failures == 0) != c.holds {
+				t.Errorf("JUnit tells of %d errors and %d failures, holds is %v", got.Errors, got.Failures, c.holds)
+			}
 		})
 	}
+}
+
+func junit(t *testing.T, r *report.Report) (got reporters.JUnitTestSuites) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "junit.xml")
+	if err := r.WriteJUnit(path); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), "opaque-secret-value") {
+		t.Error("a secret is in the report")
+	}
+	if err := xml.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 func setup(state ginkgo.SpecState) ginkgo.SpecReport {
@@ -197,18 +220,7 @@ func TestJSONHoldsStagesAndSpecs(t *testing.T) {
 }
 
 func TestJUnitIsWhatGinkgoReads(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "junit.xml")
-	if err := full().WriteJUnit(path); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got reporters.JUnitTestSuites
-	if err := xml.Unmarshal(data, &got); err != nil {
-		t.Fatal(err)
-	}
+	got := junit(t, full())
 	if got.Tests != 6 || got.Failures != 1 || got.Errors != 1 || got.Disabled != 1 || len(got.TestSuites) != 2 {
 		t.Errorf("counts %d tests, %d failures, %d errors, %d skipped, %d suites",
 			got.Tests, got.Failures, got.Errors, got.Disabled, len(got.TestSuites))
@@ -216,9 +228,6 @@ func TestJUnitIsWhatGinkgoReads(t *testing.T) {
 	stages := got.TestSuites[0]
 	if stages.Name != "bring-up" || stages.TestCases[0].Name != "cluster" || stages.TestCases[0].Time != 3.2 {
 		t.Errorf("stages %+v", stages)
-	}
-	if strings.Contains(string(data), "opaque-secret-value") {
-		t.Error("a secret is in the report")
 	}
 }
 

@@ -25,6 +25,10 @@ const Undeclared = "the stack declares a limit: "
 func (r *Report) Verdict() Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.verdict()
+}
+
+func (r *Report) verdict() Verdict {
 	var (
 		v     Verdict
 		lines []string

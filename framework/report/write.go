@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/xml"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/onsi/ginkgo/v2/reporters"
@@ -39,7 +40,7 @@ func (r *Report) WriteJSON(path string) error {
 
 // WriteJUnit writes the report as JUnit XML, in the types that Ginkgo writes
 // its own with: one suite "bring-up" with a test case for every stage, and one
-// for every suite of specs.
+// for every suite of specs. Something in it has failed if the promise does not hold.
 func (r *Report) WriteJUnit(path string) error {
 	all := r.junit()
 	data, err := xml.MarshalIndent(all, "", "  ")
@@ -67,7 +68,7 @@ func (r *Report) junit() reporters.JUnitTestSuites {
 		}
 		return suites[name]
 	}
-	for _, s := range r.stages {
+	for _, s := range r.outcome() {
 		test := reporters.JUnitTestCase{Name: s.Name, Classname: "bring-up", Status: string(s.Action), Time: s.Seconds}
 		if s.Error != "" {
 			test.Error = &reporters.JUnitError{Message: s.Error, Type: "bring-up", Description: s.Error}
@@ -91,7 +92,21 @@ func (r *Report) junit() reporters.JUnitTestSuites {
 		}
 		add(suite(s.Suite), test)
 	}
-	var all reporters.JUnitTestSuites
+	all := together(order, suites)
+	if v := r.verdict(); !v.Holds && all.Errors+all.Failures == 0 {
+		// Specs were skipped that must not be, or none ran: to JUnit that is no failure.
+		says, _, _ := strings.Cut(v.Text, "\n")
+		add(suite("run"), reporters.JUnitTestCase{
+			Name: "verdict", Classname: "run", Status: string(Failed),
+			Error: &reporters.JUnitError{Message: says, Type: "verdict", Description: v.Text},
+		})
+		all = together(order, suites)
+	}
+	return all
+}
+
+// together puts suites into one document and adds up their counts.
+func together(order []string, suites map[string]*reporters.JUnitTestSuite) (all reporters.JUnitTestSuites) {
 	for _, name := range order {
 		s := suites[name]
 		all.Tests += s.Tests
