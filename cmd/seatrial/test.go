@@ -42,6 +42,10 @@ func (a *app) test() *cobra.Command {
 				return err
 			}
 			defer w.done()
+			// Whatever ends this run, what an earlier one left must not be taken for its.
+			if err := forget(w.suiteReport(), w.jsonReport(), w.junitReport()); err != nil {
+				return err
+			}
 			compiling, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			compiled := asked.compile(compiling, w.Checkout)
@@ -68,10 +72,6 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite,
 	}
 	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for reports: %w", err)
-	}
-	// What an earlier run left must not be taken for this one's.
-	if err := os.Remove(w.suiteReport()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the report of the last run: %w", err)
 	}
 	for _, bound := range loosened(interval.From(w.Context(ctx))) {
 		record.AddLoosened(bound)
@@ -103,6 +103,16 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite,
 		return errors.Join(err, errSaid)
 	}
 	return err
+}
+
+// forget removes the reports of the last run.
+func forget(reports ...string) error {
+	for _, path := range reports {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the report of the last run: %w", err)
+		}
+	}
+	return nil
 }
 
 // loosened says which bounds of the specs are looser than they are by default,
