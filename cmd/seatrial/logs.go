@@ -46,13 +46,13 @@ func (a *app) logs() *cobra.Command {
 			if follow {
 				show = append(show, "--follow=name", "--retry")
 			}
-			clean := redact.New().Writer(a.out)
+			clean := redact.New().Lines(a.out)
 			tail := exec.CommandContext(cmd.Context(), "tail", append(append(show, "--"), files...)...)
 			tail.Stdout, tail.Stderr = clean, a.err
-			if err := tail.Run(); err != nil {
+			if err := errors.Join(tail.Run(), clean.Close()); err != nil {
 				return fmt.Errorf("show logs: %w", err)
 			}
-			return clean.Close()
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing what is added")

@@ -40,3 +40,36 @@ func TestNameAndSecretAreNotParted(t *testing.T) {
 		}
 	}
 }
+
+// Lines pass when they are whole, and what is in them is what comes of them together.
+func TestLinesPassAtOnce(t *testing.T) {
+	r := redact.New()
+	key := privateKey(t)
+	begin, rest, _ := strings.Cut(key, "\n")
+	var out bytes.Buffer
+	stream := r.Lines(&out)
+	for _, step := range []struct{ written, want string }{
+		{"level=info msg=", ""},
+		{"one\n", "level=info msg=one\n"},
+		{"Authorization: Bearer opaque-", ""},
+		{"0123456789\ntwo\nthr", "Authorization: Bearer [REDACTED]\ntwo\n"},
+		{"ee\n" + begin + "\n", "three\n"},
+		{rest, "[REDACTED]\n"},
+		{"four\n", "four\n"},
+	} {
+		out.Reset()
+		if _, err := stream.Write([]byte(step.written)); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != step.want {
+			t.Errorf("after %q: %q, want %q", step.written, out.String(), step.want)
+		}
+	}
+	out.Reset()
+	if _, err := stream.Write([]byte("five")); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Close(); err != nil || out.String() != "five" {
+		t.Errorf("at the end %q, %v", out.String(), err)
+	}
+}

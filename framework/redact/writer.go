@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -21,7 +22,17 @@ const (
 // Writer returns a stream that passes what is written to it on to w without
 // secrets, also those that are split over several writes. Close flushes what
 // is still held back; it does not close w.
-func (r *Redactor) Writer(w io.Writer) io.WriteCloser {
+func (r *Redactor) Writer(w io.Writer) io.WriteCloser { return r.writer(w) }
+
+// Lines is Writer for those who watch: each line is passed on as soon as it is whole.
+// Only a private key, which has several, is waited for to its end.
+func (r *Redactor) Lines(w io.Writer) io.WriteCloser {
+	stream := r.writer(w)
+	stream.lines = true
+	return stream
+}
+
+func (r *Redactor) writer(w io.Writer) *writer {
 	values, longest := r.secrets()
 	keep := max(hold, 2*longest)
 	return &writer{to: w, values: values, hold: keep, enough: keep + chunk}
@@ -31,6 +42,8 @@ type writer struct {
 	to     io.Writer
 	values []string
 	hold   int
+	// lines says that what is certain at the end of a line is not held back.
+	lines  bool
 	buffer []byte
 	// enough is the length at which the buffer is searched next.
 	enough int
@@ -42,7 +55,8 @@ type writer struct {
 // Write implements io.Writer.
 func (w *writer) Write(data []byte) (int, error) {
 	w.buffer = append(w.buffer, data...)
-	if len(w.buffer) < w.enough {
+	ends := w.lines && bytes.IndexByte(data, '\n') >= 0
+	if len(w.buffer) < w.enough && !ends {
 		return len(data), nil
 	}
 	if err := w.flush(false); err != nil {
@@ -111,9 +125,13 @@ func (w *writer) cut(found []span) int {
 	for cut > 0 && isToken(w.buffer[cut-1]) {
 		cut--
 	}
-	// From the last on, as a name may stand in the secret before its own.
+	if w.lines {
+		cut = bytes.LastIndexByte(w.buffer, '\n') + 1
+	}
+	// From the last on, as a name may stand in the secret before its own. One that
+	// reaches to the end may go on.
 	for _, secret := range slices.Backward(found) {
-		if secret.told < cut && cut < secret.to {
+		if secret.told < cut && (cut < secret.to || secret.to == len(w.buffer)) {
 			cut = secret.told
 		}
 	}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seatrial/seatrial/framework/environment"
+)
+
+// Who follows a log sees a line when it is written, and no secret in it.
+func TestLogsAreFollowedLineByLine(t *testing.T) {
+	state := t.TempDir()
+	t.Setenv(environment.StateVariable, state)
+	e, err := environment.Open(t.Context(), environment.Options{Name: "embedded"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close() //nolint:errcheck // the folder goes with the test
+	if _, err := e.MakeDir(logFolder); err != nil {
+		t.Fatal(err)
+	}
+	log := e.Dir(logFolder, "callout.log")
+	if err := os.WriteFile(log, []byte("first\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	shown, out := io.Pipe()
+	root := newRoot(out, io.Discard)
+	root.SetArgs([]string{"logs", "callout", "--follow", "--environment", "embedded", "--profile", "embedded"})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = out.CloseWithError(root.ExecuteContext(ctx))
+	}()
+	defer func() { cancel(); shown.Close(); <-ended }()
+	sees := func(want string) {
+		t.Helper()
+		buffer := make([]byte, 4<<10)
+		var got strings.Builder
+		for !strings.Contains(got.String(), want) {
+			n, err := shown.Read(buffer)
+			got.Write(buffer[:n])
+			if err != nil {
+				t.Fatalf("saw %q and then %v, want %q", got.String(), err, want)
+			}
+		}
+	}
+	sees("first\n")
+	file, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString("password=opaque-0123456789\n"); err != nil {
+		t.Fatal(err)
+	}
+	sees("password=[REDACTED]\n")
+}
