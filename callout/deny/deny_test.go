@@ -247,6 +247,35 @@ func TestMoreConnectionsThanAreListedAtATime(t *testing.T) {
 	})
 }
 
+// However many callouts see to it, a connection is closed once, and once on record.
+func TestConnectionIsOnRecordOnce(t *testing.T) {
+	const connections = 50
+	r := newRig(t, protocol.Shares(), users)
+	r.follow()
+	r.follow()
+	all := make([]*nats.Conn, connections)
+	for i := range all {
+		all[i] = r.connect("device-1")
+	}
+	r.deny("device-1")
+	r.eventually("all are thrown out", func() bool {
+		return !slices.ContainsFunc(all, func(nc *nats.Conn) bool { return !nc.IsClosed() })
+	})
+	told := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.expelled)
+	}
+	r.eventually("all are on record", func() bool { return told() >= connections })
+	// Who is thrown out after them is on record after them.
+	last := r.connect("device-2")
+	r.deny("device-2")
+	r.eventually("another is thrown out", func() bool { return last.IsClosed() && told() > connections })
+	if n := told(); n != connections+1 {
+		t.Errorf("%d connections are on record as %d", connections+1, n)
+	}
+}
+
 // A broker of an older contract, which shares less, keeps nobody from being thrown
 // out where it can be asked; one that shares nothing of it is complained about.
 func TestBrokerThatSharesLess(t *testing.T) {
@@ -271,6 +300,17 @@ func TestBrokerThatSharesLess(t *testing.T) {
 		r.deny("device-1")
 		r.eventually("it is on the list", func() bool { return list.Has("device-1") })
 		r.eventually("somebody is told", func() bool { return strings.Contains(r.said(), "does not say who is connected") })
+	})
+	t.Run("nothing that closes connections", func(t *testing.T) {
+		r := newRig(t, without(func(s string) bool { return s == protocol.KickSubject("*") }), users)
+		r.follow()
+		r.connect("device-1")
+		r.deny("device-1")
+		r.eventually("somebody is told", func() bool { return strings.Contains(r.said(), "closes no connections") })
+		if r.mu.Lock(); len(r.expelled) > 0 {
+			t.Errorf("on record is %v", r.expelled)
+		}
+		r.mu.Unlock()
 	})
 	t.Run("no ring", func(t *testing.T) {
 		r := newRig(t, without(func(s string) bool { return s == protocol.AllDenials }), users)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,7 +12,7 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// Expulsion is a connection that the broker was asked to close.
+// Expulsion is a connection that the broker closed at our request.
 type Expulsion struct {
 	// Name is the one that is denied, Account where it was connected.
 	Name, Account string
@@ -68,18 +69,24 @@ type (
 type bouncer struct {
 	list *List
 	nc   *nats.Conn
-	// listings and kicks are where the servers' answers go.
+	// listings and kicks are where the servers' answers go; a kick's is below it.
 	listings, kicks string
 	// asked is since when an answer has been waited for; zero if none is.
 	asked time.Time
 	// answers gets a value for each listing.
 	answers chan struct{}
+
+	mu sync.Mutex
+	// closing are the connections that a server was asked to close, by where it answers.
+	closing map[string]Expulsion
+	// deaf says once that no server takes such requests.
+	deaf sync.Once
 }
 
 // expel has the connections closed of those who are due, until ctx ends.
 func (l *List) expel(ctx context.Context, nc *nats.Conn) error {
-	b := &bouncer{list: l, nc: nc, listings: nc.NewInbox(), kicks: nc.NewInbox(), answers: make(chan struct{}, 1)}
-	for subject, handle := range map[string]nats.MsgHandler{b.listings: b.listed, b.kicks: b.kicked} {
+	b := &bouncer{list: l, nc: nc, listings: nc.NewInbox(), kicks: nc.NewInbox(), answers: make(chan struct{}, 1), closing: make(map[string]Expulsion)}
+	for subject, handle := range map[string]nats.MsgHandler{b.listings: b.listed, b.kicks + ".>": b.kicked} {
 		sub, err := nc.Subscribe(subject, handle)
 		if err != nil {
 			return fmt.Errorf("listen for the broker's connections: %w", err)
@@ -166,25 +173,48 @@ func (b *bouncer) listed(msg *nats.Msg) {
 		if !b.list.Has(c.User) {
 			continue
 		}
-		request, err := json.Marshal(kick{Client: c.Client})
-		if err == nil {
-			// A server does nothing for those who want no answer.
-			err = b.nc.PublishRequest(protocol.KickSubject(answer.Server.ID), b.kicks, request)
-		}
-		if err != nil {
+		e := Expulsion{Name: c.User, Account: c.Account, Server: answer.Server.ID, Client: c.Client, Host: c.Host}
+		if err := b.close(e); err != nil {
 			log.Warn("A connection could not be closed; it will be tried again.", "name", c.User, "clientID", c.Client, "error", err)
-			continue
 		}
-		b.list.options.Expelled(Expulsion{Name: c.User, Account: c.Account, Server: answer.Server.ID, Client: c.Client, Host: c.Host})
 	}
 }
 
-// kicked notes what a server did not do. A client that has gone by itself is none
-// of it.
-func (b *bouncer) kicked(msg *nats.Msg) {
-	var answer listed
-	if err := json.Unmarshal(msg.Data, &answer); err != nil || answer.Error == nil {
-		return
+// close asks the server that holds a connection to close it.
+func (b *bouncer) close(e Expulsion) error {
+	request, err := json.Marshal(kick{Client: e.Client})
+	if err != nil {
+		return err
 	}
-	b.list.options.Log.Debug("The broker closed no connection.", "server", answer.Server.ID, "error", answer.Error.Description)
+	// A server does nothing for those who want no answer.
+	reply := fmt.Sprintf("%s.%s.%d", b.kicks, e.Server, e.Client)
+	b.mu.Lock()
+	b.closing[reply] = e
+	b.mu.Unlock()
+	return b.nc.PublishRequest(protocol.KickSubject(e.Server), reply, request)
+}
+
+// kicked tells of a connection that a server has closed. One that had gone by itself,
+// or that another callout was quicker to have closed, is none of it.
+func (b *bouncer) kicked(msg *nats.Msg) {
+	b.mu.Lock()
+	e, asked := b.closing[msg.Subject]
+	delete(b.closing, msg.Subject)
+	b.mu.Unlock()
+	log := b.list.options.Log
+	var answer listed
+	switch err := json.Unmarshal(msg.Data, &answer); {
+	case msg.Header.Get(headerStatus) != "":
+		b.deaf.Do(func() {
+			log.Error("The broker closes no connections: those who are denied stay until their connection ends. Does it share " +
+				protocol.KickSubject("*") + " of its system account with account " + protocol.AccountAuth + "?")
+		})
+	case !asked:
+	case err != nil:
+		log.Warn("Whether a connection was closed cannot be read.", "name", e.Name, "clientID", e.Client, "error", err)
+	case answer.Error != nil:
+		log.Debug("The broker closed no connection.", "server", e.Server, "clientID", e.Client, "error", answer.Error.Description)
+	default:
+		b.list.options.Expelled(e)
+	}
 }

@@ -9,8 +9,8 @@ import (
 
 // Options say what a [List] works with. Zero values take the defaults.
 type Options struct {
-	// Expelled, if set, is told of every connection that the broker was asked to
-	// close. It must not block.
+	// Expelled, if set, is told of every connection that was closed, which of several
+	// lists only one is. It must not block.
 	Expelled func(Expulsion)
 	Log      *slog.Logger
 }

@@ -73,7 +73,7 @@ func New() *Metrics {
 		}, []string{"result"}),
 		expelled: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: namespace, Name: "expelled_total",
-			Help: "Connections that the broker was asked to close because of the deny list.",
+			Help: "Connections that were closed because of the deny list; of several callouts one counts each.",
 		}),
 		trail: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "audit_total",
