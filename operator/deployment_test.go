@@ -480,6 +480,58 @@ func TestInvalidSelector(t *testing.T) {
 	s.gone(d)
 }
 
+// TestAMistakeEmptiesNoDevice edits a deployment that runs into one that no device
+// would take, and that the API server does not see through.
+func TestAMistakeEmptiesNoDevice(t *testing.T) {
+	s := newStack(t)
+	s.join("one", map[string]string{"group": "a"})
+	d := s.deploy("d", "a", "app")
+	other := s.deploy("other", "a", "other")
+	_, revision := s.runs("one", "app", "other")
+	s.answer("one", nil)
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
+	for name, edit := range map[string]func(*v1alpha1.DeploymentSpec){
+		"two things at one place": func(spec *v1alpha1.DeploymentSpec) {
+			spec.Containers[0].Volumes = []v1alpha1.Volume{{Name: "data", MountPath: "/etc/app"}}
+			spec.Containers[0].Files = []v1alpha1.File{{Path: "/etc/app", Content: new("text")}}
+		},
+		"a selector that no label can match": func(spec *v1alpha1.DeploymentSpec) {
+			spec.Selector.MatchLabels = map[string]string{"group": "a b"}
+		},
+	} {
+		s.must(cluster.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+		good := d.Spec.DeepCopy()
+		s.change(d, edit)
+		s.eventually(name+" is told", func(ctx context.Context) error {
+			if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
+				return err
+			}
+			if d.Status.ObservedGeneration != d.Generation {
+				return fmt.Errorf("the status is about generation %d of %d", d.Status.ObservedGeneration, d.Generation)
+			}
+			return condition(d.Status.Conditions, v1alpha1.DeploymentReady, metav1.ConditionFalse, "Invalid")
+		})
+		witness := protocol.DeviceID(strings.ReplaceAll(name, " ", "-"))
+		s.join(witness, map[string]string{"group": "a"})
+		s.must(s.devices.Status(t.Context(), &protocol.DeviceStatus{Device: witness}))
+		s.runs(witness, "other")
+		if state, now, err := s.devices.Desired(t.Context(), "one"); err != nil || now != revision {
+			t.Errorf("%s: the device is asked for %v at revision %d (%v), want revision %d", name, names(state), now, err, revision)
+		}
+		s.must(s.devices.Delete(t.Context(), protocol.BucketInfo, witness))
+		w, err := s.device(t.Context(), witness)
+		s.must(err)
+		s.must(cluster.Client.Delete(t.Context(), w))
+		s.change(d, func(spec *v1alpha1.DeploymentSpec) { *spec = *good })
+		s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
+	}
+	s.counts(other, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
+	s.change(d, func(spec *v1alpha1.DeploymentSpec) { spec.Selector.MatchLabels = map[string]string{"group": "a b"} })
+	s.must(cluster.Client.Delete(t.Context(), d))
+	s.gone(d)
+	s.runs("one", "other")
+}
+
 // TestRestart shows that another operator finds everything as it should be and
 // writes nothing.
 func TestRestart(t *testing.T) {

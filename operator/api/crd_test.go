@@ -117,6 +117,12 @@ func TestDeploymentValidation(t *testing.T) {
 		"a dirty host path":          {set("volumes", []any{map[string]any{"mountPath": "/a", "hostPath": "/a/./b"}}), "clean absolute path"},
 		"a relative host path":       {set("volumes", []any{map[string]any{"mountPath": "/a", "hostPath": "a"}}), "clean absolute path"},
 		"an unknown policy":          {set("restartPolicy", "Sometimes"), `supported values: "Always", "OnFailure", "Never"`},
+		"text of too many bytes":     {set("files", []any{map[string]any{"path": "/a", "content": strings.Repeat("ü", protocol.MaxFileSize)}}), "at most 32768 bytes"},
+		"a secret where a file is": {container(func(c map[string]any) {
+			c["files"] = []any{map[string]any{"path": "/a", "content": ""}}
+			c["secrets"] = []any{map[string]any{"path": "/a", "from": map[string]any{"name": "a", "key": "b"}}}
+		}), "a secret and a file"},
+		"a health check of nothing":  {set("healthCheck", map[string]any{"command": []any{"", "x"}}), "begin with a program"},
 		"an empty health check":      {set("healthCheck", map[string]any{}), "exactly one of command, http and tcp"},
 		"a health check in two ways": {set("healthCheck", map[string]any{"command": []any{"true"}, "tcp": map[string]any{"port": int64(80)}}), "exactly one of command, http and tcp"},
 		"a health check of no port":  {set("healthCheck", map[string]any{"tcp": map[string]any{"port": int64(0)}}), "port"},

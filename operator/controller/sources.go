@@ -61,20 +61,15 @@ func (s *sources) list(ctx context.Context) ([]*render.Source, map[string]int64,
 		if !ok || p.generation != d.Generation {
 			source, err := render.NewSource(d)
 			if err != nil {
-				slog.ErrorContext(ctx, "A deployment cannot be rendered; it reaches no device.", "deployment", client.ObjectKeyFromObject(d), "error", err)
+				slog.ErrorContext(ctx, "A deployment cannot be rendered; devices keep what they have of it.", "deployment", client.ObjectKeyFromObject(d), "error", err)
 			}
-			p = parsed{generation: d.Generation, version: version, read: source}
-			if source != nil {
-				p.source = source.Resolve(s.values)
-			}
-		} else if p.read != nil && p.version != version {
+			p = parsed{generation: d.Generation, version: version, read: source, source: source.Resolve(s.values)}
+		} else if p.version != version {
 			p.version, p.source = version, p.read.Resolve(s.values)
 		}
 		next[uid] = p
-		if p.source != nil {
-			out = append(out, p.source)
-			generations[uid] = d.Generation
-		}
+		out = append(out, p.source)
+		generations[uid] = d.Generation
 	}
 	s.known = next
 	objects := make(map[lookup.Object]bool)
@@ -92,7 +87,7 @@ func (s *sources) referring(o lookup.Object) (uids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for uid, p := range s.known {
-		if p.read != nil && slices.Contains(p.read.Objects(), o) {
+		if slices.Contains(p.read.Objects(), o) {
 			uids = append(uids, uid)
 		}
 	}

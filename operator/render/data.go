@@ -38,6 +38,8 @@ const (
 	// ReasonReferenceInvalid says that it refers to what is missing, may not be read
 	// or cannot be used.
 	ReasonReferenceInvalid = "ReferenceInvalid"
+	// ReasonInvalid says that no device would take it.
+	ReasonInvalid = "Invalid"
 	// ReasonNoSealingKey says that the device has given no key to seal secrets for.
 	ReasonNoSealingKey = "NoSealingKey"
 )
@@ -177,15 +179,19 @@ func (s *Source) share(to Target) ([]protocol.Container, []int, Hold) {
 		}
 		hold = Hold{ReasonNoSealingKey, err.Error()}
 	}
-	var present []protocol.Container
-	if to.Present != nil {
-		present = slices.DeleteFunc(to.Present(), func(c protocol.Container) bool { return c.Deployment.UID != s.Ref.UID })
-	}
-	held := Source{containers: present}
+	held := Source{containers: s.present(to)}
 	if err := held.measure(); err != nil {
 		return nil, nil, hold
 	}
-	return present, held.sizes, hold
+	return held.containers, held.sizes, hold
+}
+
+// present are the deployment's containers that the device's desired state has now.
+func (s *Source) present(to Target) []protocol.Container {
+	if to.Present == nil {
+		return nil
+	}
+	return slices.DeleteFunc(to.Present(), func(c protocol.Container) bool { return c.Deployment.UID != s.Ref.UID })
 }
 
 // sealed are the deployment's containers with its secrets sealed for the device.

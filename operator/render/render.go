@@ -15,13 +15,14 @@ import (
 )
 
 // ErrInvalidDeployment is wrapped by the error about a deployment that cannot be
-// rendered; it then reaches no device. The API server refuses such a resource,
-// so one that exists was made before its rules.
+// rendered. The API server refuses most of them, but not all: to see that a variable
+// or a place is given twice by different fields costs more than it lets a rule cost.
 var ErrInvalidDeployment = errors.New("invalid deployment")
 
 // Source is a deployment that is ready to be rendered.
 type Source struct {
-	Ref        protocol.DeploymentRef
+	Ref protocol.DeploymentRef
+	// selector is nil if it cannot be read.
 	selector   labels.Selector
 	containers []protocol.Container
 	// sizes are the bytes that each container takes in a document.
@@ -36,33 +37,23 @@ type Source struct {
 }
 
 // NewSource reads a deployment. If that refers to other resources, it is held until
-// [Source.Resolve] was called. The error wraps [ErrInvalidDeployment].
+// [Source.Resolve] was called. The error wraps [ErrInvalidDeployment]; the source that
+// comes with it is held for good, as a mistake in a deployment must not stop what runs.
 func NewSource(d *v1alpha1.Deployment) (*Source, error) {
-	selector, err := metav1.LabelSelectorAsSelector(&d.Spec.Selector)
-	if err != nil {
-		return nil, fmt.Errorf("%w: selector: %w", ErrInvalidDeployment, err)
-	}
 	s := &Source{
-		Ref:      protocol.DeploymentRef{Namespace: d.Namespace, Name: d.Name, UID: string(d.UID)},
-		selector: selector,
-		created:  d.CreationTimestamp,
+		Ref:     protocol.DeploymentRef{Namespace: d.Namespace, Name: d.Name, UID: string(d.UID)},
+		created: d.CreationTimestamp,
 	}
-	seen := make(map[string]bool, len(d.Spec.Containers))
-	for i := range d.Spec.Containers {
-		c := container(&d.Spec.Containers[i], s.Ref)
-		s.files(i, d.Spec.Containers[i].Files, &c)
-		s.secrets(i, d.Spec.Containers[i].Secrets, &c)
-		if err := c.Validate(); err != nil {
-			return nil, fmt.Errorf("%w: container %q: %w", ErrInvalidDeployment, c.Name, err)
-		}
-		if seen[c.Name] {
-			return nil, fmt.Errorf("%w: two containers are called %q", ErrInvalidDeployment, c.Name)
-		}
-		seen[c.Name] = true
-		s.containers = append(s.containers, c)
+	var err error
+	if s.selector, err = metav1.LabelSelectorAsSelector(&d.Spec.Selector); err != nil {
+		err = fmt.Errorf("selector: %w", err)
+	} else {
+		err = s.read(d)
 	}
-	if err := s.measure(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidDeployment, err)
+	if err != nil {
+		s.containers, s.sizes, s.texts, s.values = nil, nil, nil, nil
+		s.hold = Hold{ReasonInvalid, err.Error()}
+		return s, fmt.Errorf("%w: %w", ErrInvalidDeployment, err)
 	}
 	if len(s.texts)+len(s.values) > 0 {
 		s.hold = Hold{ReasonReferenceUnread, "what it refers to has not been read yet"}
@@ -70,9 +61,37 @@ func NewSource(d *v1alpha1.Deployment) (*Source, error) {
 	return s, nil
 }
 
+// read reads the containers.
+func (s *Source) read(d *v1alpha1.Deployment) error {
+	seen := make(map[string]bool, len(d.Spec.Containers))
+	for i := range d.Spec.Containers {
+		c := container(&d.Spec.Containers[i], s.Ref)
+		s.files(i, d.Spec.Containers[i].Files, &c)
+		s.secrets(i, d.Spec.Containers[i].Secrets, &c)
+		if err := c.Validate(); err != nil {
+			return fmt.Errorf("container %q: %w", c.Name, err)
+		}
+		if seen[c.Name] {
+			return fmt.Errorf("two containers are called %q", c.Name)
+		}
+		seen[c.Name] = true
+		s.containers = append(s.containers, c)
+	}
+	return s.measure()
+}
+
 // Matches reports whether the deployment selects a device with these labels.
 func (s *Source) Matches(device map[string]string) bool {
-	return s.selector.Matches(labels.Set(device))
+	return s.selector != nil && s.selector.Matches(labels.Set(device))
+}
+
+// concerns reports whether the deployment selects a device. Where it cannot be read
+// which ones that are, it is those that have something of it.
+func (s *Source) concerns(to Target) bool {
+	if s.selector == nil {
+		return len(s.present(to)) > 0
+	}
+	return s.Matches(to.Labels)
 }
 
 // Containers are the names of the deployment's containers.
@@ -139,7 +158,7 @@ type Target struct {
 func Device(to Target, sources []*Source) Plan {
 	matching := make([]*Source, 0, len(sources))
 	for _, s := range sources {
-		if s.Matches(to.Labels) {
+		if s.concerns(to) {
 			matching = append(matching, s)
 		}
 	}

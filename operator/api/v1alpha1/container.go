@@ -1,6 +1,8 @@
 package v1alpha1
 
 // Container is one container that should run.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.secrets) || !has(self.files) || self.secrets.all(s, !has(s.path) || self.files.all(f, f.path != s.path))",message="a secret and a file are at the same place"
 type Container struct {
 	// name is the container's name on the device.
 	// +required
@@ -167,6 +169,7 @@ type File struct {
 	// content is the file's text.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32768
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 32768",message="must have at most 32768 bytes"
 	Content *string `json:"content,omitempty"`
 	// configMap is where the text is taken from.
 	// +optional
@@ -251,6 +254,7 @@ const (
 // one before runs again.
 //
 // +kubebuilder:validation:XValidation:rule="(has(self.command) && size(self.command) > 0 ? 1 : 0) + (has(self.http) ? 1 : 0) + (has(self.tcp) ? 1 : 0) == 1",message="exactly one of command, http and tcp must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.command) || size(self.command) == 0 || size(self.command[0]) > 0",message="command must begin with a program"
 type HealthCheck struct {
 	// command is run in the container; status 0 says that it works.
 	// +optional
