@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/operator/internal/operatortest"
 	"github.com/seatrial/seatrial/operator/render"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -234,5 +236,45 @@ func TestDataThatMayNotBeRead(t *testing.T) {
 	now := s.counts(d, v1alpha1.Aggregate{Matched: 1, Failed: 1})
 	if f := now.Status.Failures; len(f) != 1 || !strings.Contains(f[0].Message, "forbidden") || !strings.Contains(f[0].Message, elsewhere.Name) {
 		t.Errorf("failures are %+v", f)
+	}
+}
+
+// TestALostBrokerTakesNoSecretsAway starts an operator over a broker that lost its
+// memory: what is sealed for a device cannot be made before the device has said again
+// what its key is.
+func TestALostBrokerTakesNoSecretsAway(t *testing.T) {
+	s := newStack(t)
+	key := s.sealingKey()
+	labels := map[string]string{"group": "a"}
+	s.must(s.devices.InfoWithKey(t.Context(), "one", labels, key.public[:]))
+	s.make(&corev1.ConfigMap{ObjectMeta: named("lost"), Data: map[string]string{"conf": "one"}})
+	s.make(&corev1.Secret{ObjectMeta: named("lost"), Data: map[string][]byte{"password": []byte("p"), "key": []byte("k")}})
+	s.must(cluster.Client.Create(t.Context(), withData("lost", "a")))
+	s.deploy("plain", "a", "plain")
+	state, _ := s.runs("one", "app", "plain")
+
+	s.must(s.operator.Stop())
+	s.broker.Stop()
+	s.must(s.broker.Lose())
+	s.must(s.broker.Start())
+	s.start()
+	s.back()
+	const applied = 1000
+	told := func(witness protocol.DeviceID) {
+		t.Helper()
+		s.join(witness, labels)
+		s.must(s.devices.Status(t.Context(), &protocol.DeviceStatus{Device: witness}))
+		s.runs(witness, "plain")
+		if state, revision, err := s.devices.Desired(t.Context(), "one"); err != nil || revision != 0 && !slices.Equal(names(state), []string{"app", "plain"}) {
+			t.Errorf("the device is asked for %v at revision %d (%v)", names(state), revision, err)
+		}
+	}
+	told("two")
+	s.must(s.devices.Status(t.Context(), operatortest.Running("one", applied, state)))
+	told("three")
+	s.must(s.devices.InfoWithKey(t.Context(), "one", labels, key.public[:]))
+	state, _ = s.runs("one", "app", "plain")
+	if state.RollbackFrom != applied {
+		t.Errorf("the document is marked with %d, want %d", state.RollbackFrom, applied)
 	}
 }

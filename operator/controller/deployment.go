@@ -122,7 +122,12 @@ func holds(device *fleet.Device, uid string) bool {
 	if _, ok := device.Shares[uid]; ok {
 		return true
 	}
-	return bytes.Contains(device.Desired.Document, []byte(`"uid":"`+uid+`"`))
+	return names(device.Desired.Document, uid)
+}
+
+// names reports whether a document has containers of the deployment.
+func names(document []byte, uid string) bool {
+	return bytes.Contains(document, []byte(`"uid":"`+uid+`"`))
 }
 
 // status adds up the devices and writes the status if it has changed.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"slices"
 
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/fleet"
@@ -76,10 +77,16 @@ func encode(state protocol.DesiredState) ([]byte, error) {
 
 // write brings the device's key to the rendered document, if it is not that
 // already, and lets the deployments know what they have of the device: before
-// the write too, since a broker that is away must not hide what is due.
-func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered fleet.Rendered, document []byte) error {
+// the write too, since a broker that is away must not hide what is due. Nothing is
+// written where that could take away what the device has of a held deployment.
+func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered fleet.Rendered, document []byte, held []render.Held) error {
 	known := r.table.Get(id)
 	now := known.Desired
+	if forgotten(known, held) {
+		rendered.Shares = standing(rendered.Shares, known, func(string) bool { return true }, 0)
+		r.events.concerns(r.table.SetRendered(id, rendered))
+		return nil
+	}
 	document, err := marked(id, document, known)
 	if err != nil {
 		return err
@@ -109,6 +116,24 @@ func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered flee
 	rendered.Shares = standing(shares, known, changed, revision)
 	r.events.concerns(r.table.SetRendered(id, rendered))
 	return nil
+}
+
+// forgotten reports whether the device has, or may have, containers of a held
+// deployment that its bucket knows nothing of, as after the broker lost its memory. A
+// document without them would have the device remove them. They cannot be rendered
+// yet: until the device has said again what its key is, say.
+func forgotten(known fleet.Device, held []render.Held) bool {
+	if known.Desired.Revision > 0 && rollbackFrom(known) == 0 {
+		return false
+	}
+	return slices.ContainsFunc(held, func(h render.Held) bool {
+		if known.Status == nil {
+			return true
+		}
+		return !names(known.Desired.Document, h.Ref.UID) && slices.ContainsFunc(known.Status.Containers, func(c protocol.ContainerStatus) bool {
+			return c.Deployment.UID == h.Ref.UID
+		})
+	})
 }
 
 // marked marks a document as a rollback if the device has applied a higher revision

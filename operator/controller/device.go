@@ -56,7 +56,7 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{}, applied
 	}
 	if device == nil {
-		return reconcile.Result{}, r.write(ctx, id, fleet.Rendered{Shares: fleet.Shares{}}, nil)
+		return reconcile.Result{}, r.write(ctx, id, fleet.Rendered{Shares: fleet.Shares{}}, nil, nil)
 	}
 	plan, shares, err := r.plan(ctx, id, device.Labels)
 	if err != nil {
@@ -69,7 +69,7 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	err = errors.Join(
 		applied,
 		r.decommission(ctx, id, device),
-		r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document),
+		r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document, plan.Held),
 		r.status(ctx, device, r.table.Get(id), plan),
 	)
 	if err == nil && r.sources.changes.Load() != changes {
