@@ -55,6 +55,8 @@ type KeySet struct {
 	current atomic.Pointer[snapshot]
 	loaded  chan struct{}
 	first   sync.Once
+	// failed says that the last fetch did: what the issuer publishes is not known.
+	failed atomic.Bool
 
 	mu     sync.Mutex
 	flight *flight
@@ -157,8 +159,11 @@ func (s *KeySet) lookup(id string) (jose.JSONWebKey, bool) {
 }
 
 func (s *KeySet) unknown(id string) error {
-	if s.Fetched().IsZero() {
+	switch {
+	case s.Fetched().IsZero():
 		return refusal.New(refusal.KeysUnavailable, "no keys of the issuer could be had yet")
+	case s.failed.Load():
+		return refusal.New(refusal.KeysUnavailable, "key %.80q is not among the last that the issuer sent, and it cannot be asked now", id)
 	}
 	return refusal.New(refusal.KeyUnknown, "the issuer publishes no key %.80q", id)
 }
@@ -219,6 +224,7 @@ func (s *KeySet) fly(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	keys, err := fetch(ctx, s.options.Client, s.options.Issuer)
+	s.failed.Store(err != nil)
 	if err == nil {
 		s.current.Store(&snapshot{keys: keys, fetched: time.Now()})
 	}
