@@ -63,7 +63,7 @@ func TestEndsNoSoonerThanTheLastOfANamespace(t *testing.T) {
 				if err := visitor.Process.Signal(syscall.SIGCONT); err != nil {
 					t.Error(err)
 				}
-				visitor.Wait() //nolint:errcheck // killed with the namespace
+				visitor.Wait() // it is killed with the namespace
 				if err := p.Kill(bounded(t)); err != nil {
 					t.Error(err)
 				}
