@@ -42,6 +42,8 @@ type stream struct {
 	MaxBytes    int64      `json:"max_bytes"`
 	MaxAge      int64      `json:"max_age"` // nanoseconds
 	MaxPerKey   int64      `json:"max_msgs_per_subject"`
+	MaxMessage  int32      `json:"max_msg_size"`
+	DiscardKeys bool       `json:"discard_new_per_subject"`
 	Replicas    int        `json:"num_replicas"`
 	AllowDirect bool       `json:"allow_direct"`
 	AllowRollup bool       `json:"allow_rollup_hdrs"`
@@ -103,6 +105,8 @@ func (c *check) kept(is *stream, most int) {
 		{"max_bytes", is.MaxBytes <= 0, is.MaxBytes, "nobody more can be thrown out when it is full", "remove the limit"},
 		{"max_age", is.MaxAge == 0, is.MaxAge, "names go from the list by themselves", "make it 0"},
 		{"max_msgs_per_subject", is.MaxPerKey == want.MaxMsgsPerSubject, is.MaxPerKey, "a name that is on it and off it often fills it", fmt.Sprintf("make it %d", want.MaxMsgsPerSubject)},
+		{"max_msg_size", is.MaxMessage <= 0 || is.MaxMessage >= want.MaxMsgSize, is.MaxMessage, "who is denied with a longer reason is not denied", fmt.Sprintf("make it %d", want.MaxMsgSize)},
+		{"discard_new_per_subject", !is.DiscardKeys, is.DiscardKeys, "a key is written once, so that nobody can be taken off the list", "make it false"},
 		{"num_replicas", is.Replicas >= most, is.Replicas, fmt.Sprintf("another stream has %d: servers that are lost without the fleet noticing take the list with them", most), fmt.Sprintf("make it %d", most)},
 		{"allow_direct", is.AllowDirect, is.AllowDirect, "callouts cannot read the list, and admit nobody when they start", "make it true"},
 		{"allow_rollup_hdrs", !is.AllowRollup, is.AllowRollup, "one message takes all names off", "make it false"},

@@ -27,6 +27,10 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 			},
 			[]string{where + ".discard", where + ".max_age", where + ".max_bytes", where + ".max_msgs"}, nil,
 		},
+		"that takes no key twice, nor one with a reason": {
+			func(b *broker) { b.list.DiscardNewPerSubject, b.list.MaxMsgSize = true, 10 },
+			[]string{where + ".discard_new_per_subject", where + ".max_msg_size"}, nil,
+		},
 		"open to be emptied": {
 			func(b *broker) {
 				b.list.AllowRollup, b.list.DenyDelete, b.list.DenyPurge, b.list.AllowMsgTTL = true, false, false, true

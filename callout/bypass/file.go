@@ -213,11 +213,17 @@ func (s *server) readListeners(top block) {
 		if !b.has("listen", "port") {
 			continue
 		}
-		closed := false
-		if one.kind == routes {
-			verify, _ := b.block("tls").get("verify")
-			closed = b.has("authorization") || verify == true
-		}
-		s.listeners = append(s.listeners, listener{where: one.words[0], kind: one.kind, closed: closed})
+		s.listeners = append(s.listeners, listener{where: one.words[0], kind: one.kind, closed: one.kind == routes && closedRoutes(b)})
 	}
+}
+
+// closedRoutes reports whether a cluster asks routes for a name, or for a certificate
+// that not everybody can have. Where it has one itself the server asks for one of
+// theirs, told to or not, and takes any that an authority which the system trusts has
+// signed if it is not told of another.
+func closedRoutes(cluster block) bool {
+	tls := cluster.block("tls")
+	is := func(word string) bool { value, _ := tls.get(word); return value == true }
+	return cluster.block("authorization").has("user", "username") ||
+		tls.has("ca_file", "pinned_certs") || is("verify_and_map") || is("verify_cert_and_check_known_urls")
 }

@@ -123,6 +123,7 @@ var number = regexp.MustCompile(`\[\d+\]`)
 func TestBypassesOfAConfiguration(t *testing.T) {
 	k := newKeys(t)
 	own := bypass.Options{User: k.callout, Issuer: k.issuer, XKey: k.xkey}
+	certificate, key := selfSigned(t)
 	for name, row := range map[string]struct {
 		change  func(*broker)
 		options bypass.Options
@@ -190,6 +191,17 @@ func TestBypassesOfAConfiguration(t *testing.T) {
 		"routes with a password": {func(b *broker) {
 			b.top = `cluster { name: a, listen: "127.0.0.1:-1", authorization { user: a, password: b } }`
 		}, own, nil},
+		"routes with no password": {func(b *broker) {
+			b.top = `cluster { name: a, listen: "127.0.0.1:-1", authorization { timeout: 1 } }`
+		}, own, []string{"listener cluster"}},
+		// The server asks routes for a certificate of its authorities whether it is told to
+		// or not; without a file of them, those are the whole world's.
+		"routes with certificates": {func(b *broker) {
+			b.top = fmt.Sprintf(`cluster { name: a, listen: "127.0.0.1:-1", tls { cert_file: %q, key_file: %q, ca_file: %q } }`, certificate, key, certificate)
+		}, own, nil},
+		"routes with anybody's certificates": {func(b *broker) {
+			b.top = fmt.Sprintf(`cluster { name: a, listen: "127.0.0.1:-1", tls { cert_file: %q, key_file: %q, verify: true } }`, certificate, key)
+		}, own, []string{"listener cluster"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBroker(k)
