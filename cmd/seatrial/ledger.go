@@ -14,7 +14,8 @@ func (a *app) ledger() *cobra.Command {
 		Use:   "ledger HISTORY...",
 		Short: "Check histories again that the chaos suite's ledger has kept",
 		Long: "A history is kept among the artifacts of each run of the ledger. It is checked by the rules as they are\n" +
-			"now; nothing needs to be up. The command fails unless every history is whole and no rule is broken in it.",
+			"now; nothing needs to be up. The command fails unless every history is whole, something was written in it,\n" +
+			"and no rule is broken.",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, paths []string) error {
 			holds := true

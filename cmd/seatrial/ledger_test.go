@@ -30,7 +30,8 @@ func TestLedgerChecksAgain(t *testing.T) {
 	beat := func(revision uint64) ledger.Event {
 		return ledger.Event{Beat: &ledger.Beat{Device: "device-1", Of: "device-1", Revision: revision}}
 	}
-	whole := keep("whole.jsonl", end)
+	gone := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Acknowledged, Gone: true}}
+	whole := keep("whole.jsonl", gone, end)
 	if out, _, err := run(t, "ledger", whole); err != nil || !strings.Contains(out, "seed 7") || !strings.Contains(out, "HOLDS") {
 		t.Errorf("of one that holds: %v\n%s", err, out)
 	}
@@ -40,6 +41,9 @@ func TestLedgerChecksAgain(t *testing.T) {
 	}
 	if _, _, err := run(t, "ledger", keep("cut.jsonl")); !errors.Is(err, errSaid) {
 		t.Errorf("of one without an end: %v", err)
+	}
+	if out, _, err := run(t, "ledger", keep("empty.jsonl", end)); !errors.Is(err, errSaid) || strings.Contains(out, "HOLDS") {
+		t.Errorf("of one in which nothing was written: %v\n%s", err, out)
 	}
 	none := filepath.Join(t.TempDir(), "none.jsonl")
 	if _, _, err := run(t, "ledger", none); !errors.Is(err, os.ErrNotExist) {

@@ -65,8 +65,15 @@ type Verdict struct {
 	Counts map[string]int
 }
 
-// Holds says that the history is whole and no rule was broken in it.
-func (v *Verdict) Holds() bool { return v.Ended && len(v.Violations) == 0 }
+// Holds says that the history is whole, that something was asked for in it, and that
+// no rule was broken.
+func (v *Verdict) Holds() bool { return v.Ended && v.written() && len(v.Violations) == 0 }
+
+// written says whether any write was acknowledged: without one nothing was promised.
+func (v *Verdict) written() bool { return v.Counts[writesCounted+string(Acknowledged)] > 0 }
+
+// writesCounted and an outcome are the name of a count.
+const writesCounted = "writes "
 
 // String is the verdict for people.
 func (v *Verdict) String() string {
@@ -81,6 +88,9 @@ func (v *Verdict) String() string {
 	}
 	if !v.Ended {
 		b.WriteString("the history has no end: nothing is said about where it led\n")
+	}
+	if !v.written() {
+		b.WriteString("nothing was written that was acknowledged: there is nothing to hold\n")
 	}
 	for _, broken := range v.Violations {
 		fmt.Fprintf(&b, "BROKEN %s\n", broken)
@@ -151,8 +161,10 @@ type checker struct {
 	beats   map[string][]beatAt
 	looks   map[string][]lookAt
 	reports map[string][]reportAt
-	// final is the last revision that each device's key was found to have at the end.
+	// final is the last revision that each device's key was found to have at the end,
+	// and said its status then.
 	final map[string]uint64
+	said  map[string]statusAt
 	// holder is whose each revision of the desired state is.
 	holder  map[uint64]string
 	skipped []Skipped
@@ -165,7 +177,7 @@ func index(events []Event) *checker {
 		writes:  map[string][]writeAt{}, owner: map[string]string{},
 		desired: map[string][]revisionAt{}, statuses: map[string][]statusAt{},
 		beats: map[string][]beatAt{}, looks: map[string][]lookAt{}, reports: map[string][]reportAt{},
-		final: map[string]uint64{}, holder: map[uint64]string{},
+		final: map[string]uint64{}, said: map[string]statusAt{}, holder: map[uint64]string{},
 	}
 	for i := range events {
 		c.add(&events[i], i+1)
@@ -174,7 +186,7 @@ func index(events []Event) *checker {
 		c.desired[device] = once(c.desired[device], func(r revisionAt) uint64 { return r.Number }, c.changed)
 	}
 	for device := range c.statuses {
-		c.statuses[device] = once(c.statuses[device], func(s statusAt) uint64 { return s.Sequence }, func(statusAt, statusAt) {})
+		c.statuses[device] = once(c.statuses[device], func(s statusAt) uint64 { return s.Sequence }, c.resaid)
 	}
 	return c
 }
@@ -185,7 +197,7 @@ func (c *checker) add(e *Event, line int) {
 	case e.Begin != nil:
 		c.devices = e.Begin.Devices
 	case e.Write != nil:
-		count("writes " + string(e.Write.Outcome))
+		count(writesCounted + string(e.Write.Outcome))
 		if e.Write.Outcome == Refused {
 			return
 		}
@@ -205,9 +217,11 @@ func (c *checker) add(e *Event, line int) {
 		count("revisions of desired states")
 	case e.Status != nil:
 		c.statuses[e.Status.Device] = append(c.statuses[e.Status.Device], statusAt{e.Status, line})
-		if !e.Status.Final {
-			count("statuses")
+		if e.Status.Final {
+			c.said[e.Status.Device] = statusAt{e.Status, line}
+			return
 		}
+		count("statuses")
 	case e.Beat != nil:
 		count("heartbeats")
 		c.beats[e.Beat.Device] = append(c.beats[e.Beat.Device], beatAt{e.Beat, line})

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -75,6 +76,18 @@ func TestEveryRuleHasAMutant(t *testing.T) {
 	for _, rule := range ledger.Rules() {
 		if !slices.ContainsFunc(mutants, func(m mutant) bool { return m.rule == rule }) {
 			t.Errorf("no mutant breaks %q", rule)
+		}
+	}
+}
+
+// Nobody is told that a promise holds that was never put to the test.
+func TestHistoryInWhichNothingWasWrittenShowsNothing(t *testing.T) {
+	begin := ledger.Event{Begin: &ledger.Begin{Version: ledger.Version, Devices: []string{"a"}}}
+	refused := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Refused}}
+	end := ledger.Event{End: &ledger.End{}}
+	for _, events := range [][]ledger.Event{{begin, end}, {begin, refused, end}} {
+		if v := ledger.Check(events); v.Holds() || len(v.Violations) > 0 || !strings.Contains(v.String(), "nothing was written") {
+			t.Errorf("holds is %v:\n%s", v.Holds(), v)
 		}
 	}
 }

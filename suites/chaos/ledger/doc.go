@@ -12,7 +12,7 @@
 //     the operator marked that as a rollback.
 //   - [RuleLost]: an acknowledged write is not lost. No desired state carries an older
 //     write of a deployment than the one before it did, the last one carries the last
-//     write, and the broker forgets no revision and changes none.
+//     write, and the broker forgets no revision and no status, and changes none.
 //   - [RuleConverged]: at the end every device has answered its last desired state and
 //     runs what that asks for, and the deployments' statuses say so.
 //   - [RuleForeign]: no document, status or container of one device is ever seen at

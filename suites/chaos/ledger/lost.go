@@ -3,6 +3,7 @@ package ledger
 import (
 	"maps"
 	"reflect"
+	"slices"
 )
 
 // lost finds writes that were acknowledged and are not there: in the order of the
@@ -12,6 +13,7 @@ func (c *checker) lost() {
 		for deployment, writes := range c.writes {
 			c.carried(device, deployment, writes)
 		}
+		c.unsaid(device)
 		newest, seen := last(c.desired[device])
 		if !c.verdict.Ended || !seen {
 			continue
@@ -100,6 +102,38 @@ func (r *Revision) levels(deployment string) Levels {
 		found[w.Name] = w.Level
 	}
 	return found
+}
+
+// unsaid finds the last status of a device that is not there at the end. One that was
+// seen after that was read once more is none that it could have been.
+func (c *checker) unsaid(device string) {
+	if !c.verdict.Ended {
+		return
+	}
+	final, read := c.said[device]
+	for _, s := range slices.Backward(c.statuses[device]) {
+		switch {
+		case !read:
+			c.broken(RuleLost, device, s.line, 0, "at the end it had no status, and status %d was seen", s.Sequence)
+		case s.line > final.line:
+			continue
+		case final.Sequence < s.Sequence:
+			c.broken(RuleLost, device, final.line, s.line, "at the end its status was number %d, and %d was seen", final.Sequence, s.Sequence)
+		}
+		return
+	}
+}
+
+// resaid notes that a status is there twice, with two contents.
+func (c *checker) resaid(first, other statusAt) {
+	a, b := *first.Status, *other.Status
+	a.Final, b.Final = false, false
+	if a.Stored.Equal(b.Stored) {
+		b.Stored = a.Stored
+	}
+	if !reflect.DeepEqual(a, b) {
+		c.broken(RuleLost, a.Device, other.line, first.line, "status %d is not what it was", a.Sequence)
+	}
 }
 
 // changed notes that a revision is there twice, with two contents.

@@ -28,6 +28,9 @@ var mutants = []mutant{
 	{"the broker forgets its last revision", ledger.RuleLost, forgets},
 	{"the broker begins to count anew", ledger.RuleLost, countsAnew},
 	{"a revision changes its content", ledger.RuleLost, changesContent},
+	{"the broker forgets the last status of a device", ledger.RuleLost, forgetsStatus},
+	{"the broker has no status of a device any more", ledger.RuleLost, losesStatus},
+	{"a status changes its content", ledger.RuleLost, changesStatus},
 	{"a status that was written offline is put over a newer one", ledger.RuleOrder, staleStatus},
 	{"the last status is about an older revision", ledger.RuleConverged, endsStale},
 	{"a device says that it is done and runs the old container", ledger.RuleConverged, saysDone},
@@ -251,6 +254,46 @@ func changesContent(events []ledger.Event) ([]ledger.Event, bool) {
 	events = copied(events)
 	i := find(events, func(e ledger.Event) bool { return e.Desired != nil && e.Desired.Final && len(e.Desired.Containers) > 0 })
 	events[i].Desired.Containers[0].Level += "?"
+	return events, true
+}
+
+// finalStatus is the last status that was read once more at the end; -1 if there is none.
+func finalStatus(events []ledger.Event) int {
+	return find(events, func(e ledger.Event) bool { return e.Status != nil && e.Status.Final })
+}
+
+func forgetsStatus(events []ledger.Event) ([]ledger.Event, bool) {
+	events = copied(events)
+	final := finalStatus(events)
+	device, sequence := events[final].Status.Device, events[final].Status.Sequence
+	older := find(events, func(e ledger.Event) bool {
+		return e.Status != nil && e.Status.Device == device && e.Status.Sequence < sequence
+	})
+	if older < 0 {
+		return nil, false
+	}
+	back := *events[older].Status
+	back.Final = true
+	events[final].Status = &back
+	return events, true
+}
+
+func losesStatus(events []ledger.Event) ([]ledger.Event, bool) {
+	events = copied(events)
+	device := events[finalStatus(events)].Status.Device
+	return slices.DeleteFunc(events, func(e ledger.Event) bool { return e.Status != nil && e.Status.Final && e.Status.Device == device }), true
+}
+
+// changesStatus has the broker give the last number again, to a status that says that
+// something has failed.
+func changesStatus(events []ledger.Event) ([]ledger.Event, bool) {
+	events = copied(events)
+	final := find(events, func(e ledger.Event) bool { return e.Status != nil && e.Status.Final && len(e.Status.Containers) > 0 })
+	if final < 0 {
+		return nil, false
+	}
+	c := &events[final].Status.Containers[0]
+	c.Done, c.Phase = false, "Failed"
 	return events, true
 }
 
