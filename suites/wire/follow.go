@@ -32,8 +32,8 @@ type Watcher interface {
 	// Skipped is called for revisions that were not seen: another one of the same key
 	// had followed by then.
 	Skipped(bucket protocol.Bucket, first, last uint64)
-	// Forgot is called if the bucket ends at last although seen was seen. What it holds
-	// is told from the beginning then.
+	// Forgot is called if the bucket, which ends at last, does not have seen any more as
+	// it was seen. What it holds is told from the beginning then.
 	Forgot(bucket protocol.Bucket, seen, last uint64)
 }
 
@@ -76,8 +76,10 @@ type follower struct {
 	conn    *nats.Conn
 	bucket  protocol.Bucket
 	watcher Watcher
-	// seen is the last revision that was told of, born when its bucket was made.
+	// seen is the last revision that was told of, at the broker's time of it, and born
+	// that when its bucket was made.
 	seen uint64
+	at   time.Time
 	born time.Time
 }
 
@@ -131,8 +133,12 @@ func (f *follower) messages(ctx context.Context) (jetstream.MessagesContext, err
 		return nil, fmt.Errorf("open the bucket: %w", err)
 	}
 	info := stream.CachedInfo()
-	if last := info.State.LastSeq; last < f.seen || f.seen > 0 && !info.Created.Equal(f.born) {
-		f.watcher.Forgot(f.bucket, f.seen, last)
+	forgotten, err := f.forgotten(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	if forgotten {
+		f.watcher.Forgot(f.bucket, f.seen, info.State.LastSeq)
 		f.seen = 0
 	}
 	f.born = info.Created
@@ -153,6 +159,26 @@ func (f *follower) messages(ctx context.Context) (jetstream.MessagesContext, err
 	return messages, nil
 }
 
+// forgotten says whether the bucket is known not to have the last revision that was
+// seen: it ends before, is another bucket, or has given the number to another value.
+func (f *follower) forgotten(ctx context.Context, stream jetstream.Stream) (bool, error) {
+	info := stream.CachedInfo()
+	switch {
+	case f.seen == 0:
+		return false, nil
+	case info.State.LastSeq < f.seen || !info.Created.Equal(f.born):
+		return true, nil
+	}
+	message, err := stream.GetMsg(ctx, f.seen)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil // another one of its key has followed
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the last value that was seen: %w", err)
+	}
+	return !message.Time.Equal(f.at), nil
+}
+
 func (f *follower) take(message jetstream.Msg) error {
 	meta, err := message.Metadata()
 	if err != nil {
@@ -164,7 +190,7 @@ func (f *follower) take(message jetstream.Msg) error {
 	case number > f.seen+1:
 		f.watcher.Skipped(f.bucket, f.seen+1, number-1)
 	}
-	f.seen = meta.Sequence.Stream
+	f.seen, f.at = meta.Sequence.Stream, meta.Timestamp
 	value, err := stored(f.bucket, message.Subject(), message.Headers(), message.Data(), f.seen, meta.Timestamp)
 	if err != nil {
 		return nil //nolint:nilerr // a key that is no device's is nobody's value

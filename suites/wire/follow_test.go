@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -87,6 +88,70 @@ func desired(t *testing.T, js jetstream.JetStream) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A broker that lost its last values, and gave their numbers to others before anybody
+// looked, ends where it did or later.
+func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
+	m := &mortal{store: filepath.Join(t.TempDir(), "store"), port: server.RANDOM_PORT}
+	m.start(t)
+	t.Cleanup(func() { m.end() })
+	put := func(id protocol.DeviceID, value string) {
+		t.Helper()
+		nc, err := nats.Connect(m.runs.ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.Publish(t.Context(), protocol.BucketDesired.Subject(id), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	watching, err := nats.Connect(m.runs.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(watching.Close)
+	js, err := jetstream.New(watching)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desired(t, js)
+	put(device, "a")
+
+	// The broker's disk as it is now, to be brought back.
+	port, disk := m.port, filepath.Join(t.TempDir(), "disk")
+	blocked := watching.StatusChanged(nats.RECONNECTING)
+	m.end()
+	<-blocked
+	if err := os.CopyFS(disk, os.DirFS(m.store)); err != nil {
+		t.Fatal(err)
+	}
+	m.start(t)
+	put(other, "b")
+	seen := make(told, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- wire.Follow(ctx, watching, protocol.BucketDesired, seen) }()
+	seen.expect(t, "desired-state device-1 1: a", "desired-state device-2 2: b")
+
+	m.end()
+	m.store, m.port = disk, server.RANDOM_PORT
+	m.start(t) // where nobody watches
+	put(other, "c")
+	m.end()
+	m.port = port
+	m.start(t)
+	seen.expect(t, "forgot: 2 seen, ends at 2", "desired-state device-1 1: a", "desired-state device-2 2: c")
+
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("it followed until the end, and yet: %v", err)
 	}
 }
 

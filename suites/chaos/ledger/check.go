@@ -241,7 +241,7 @@ func (c *checker) add(e *Event, line int) {
 		}
 		c.skipped = append(c.skipped, *e.Skipped)
 	case e.Forgot != nil:
-		c.broken(RuleLost, "", line, 0, "bucket %s ends at %d, and revision %d was seen", e.Forgot.Bucket, e.Forgot.Last, e.Forgot.Seen)
+		c.broken(RuleLost, "", line, 0, "bucket %s, which ends at %d, does not have revision %d as it was seen", e.Forgot.Bucket, e.Forgot.Last, e.Forgot.Seen)
 	case e.End != nil:
 		c.verdict.Ended = true
 	}

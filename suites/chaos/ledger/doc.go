@@ -43,5 +43,6 @@
 // every other order would contain the same step back, and what cannot be judged for
 // want of a revision is counted as such in the [Verdict], never as kept or broken.
 // What a broker has lost is known by other means: its last revision is lower than one
-// that was seen before ([Forgot]), or a revision that was seen has another content.
+// that was seen before or another than the one of that number ([Forgot]), or a revision
+// that was seen has another content.
 package ledger

@@ -179,7 +179,8 @@ type Skipped struct {
 	Last   uint64 `json:"last"`
 }
 
-// Forgot says that a bucket's last revision is lower than one that was seen before.
+// Forgot says that a bucket, whose last revision is Last, does not have one any more that
+// was seen before: it ends before that, or has given the number to another value.
 type Forgot struct {
 	Bucket string `json:"bucket"`
 	Seen   uint64 `json:"seen"`
