@@ -129,6 +129,8 @@ func (r *Reconciler) drop(ctx context.Context, live *engine.Container) error {
 func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, last *engine.Container) (protocol.ContainerStatus, time.Duration, error) {
 	resolved, err := r.data.Resolve(want)
 	if err != nil {
+		live, _, held := r.hold(ctx, want, live, last)
+		err = errors.Join(err, held)
 		return failed(want, live, reasonFor(err, ReasonDataFailed), err.Error()), 0, err
 	}
 	want = resolved
@@ -140,6 +142,8 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 	differences := r.differences(want, image, live)
 	failure := r.failure(want, image)
 	if last != nil {
+		// That the image is not there is for later.
+		err = nil
 		switch {
 		case mark.Deployment(last.Live.Labels).UID != c.Deployment.UID:
 			// It does not outlive its deployment.
@@ -159,15 +163,17 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 	}
 	if live == nil || len(differences) > 0 {
 		if image == nil {
-			if live, err = r.remaining(ctx, want, live); err != nil {
+			live, look, err := r.remaining(ctx, want, live, last)
+			if err != nil {
 				return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 			}
-			return r.fetch(want, live)
+			status, again, err := r.fetch(want, live)
+			return status, sooner(again, look), err
 		}
 		if live, last, err = r.make(ctx, want, image, live, last, differences); err != nil {
-			var dropped error
-			live, dropped = r.remaining(ctx, want, live)
-			err = errors.Join(err, dropped)
+			var remained error
+			live, _, remained = r.remaining(ctx, want, live, last)
+			err = errors.Join(err, remained)
 			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 		}
 	} else if err := r.prepare(ctx, r.data.Of(want, live)); err != nil {
@@ -212,19 +218,6 @@ func (r *Reconciler) failure(want *drift.Desired, image *drift.Image) *update.Fa
 		return nil
 	}
 	return failure
-}
-
-// remaining returns the container that goes on running because the one that is
-// wanted cannot be made now: one of the same deployment. Another's is removed, since
-// that deployment has gone or lost the name.
-func (r *Reconciler) remaining(ctx context.Context, want *drift.Desired, live *engine.Container) (*engine.Container, error) {
-	if live == nil || mark.Deployment(live.Live.Labels).UID == want.Container.Deployment.UID {
-		return live, nil
-	}
-	if err := r.drop(ctx, live); err != nil {
-		return live, err
-	}
-	return nil, nil
 }
 
 // make makes a container, in place of one that differs if there is one, which is

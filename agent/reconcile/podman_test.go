@@ -27,6 +27,8 @@ type podman struct {
 	// missing are images that are not there, refused those that nothing can be
 	// created of.
 	missing, refused map[string]bool
+	// pull is how pulls end.
+	pull error
 }
 
 func newPodman() *podman { return &podman{containers: make(map[string]*engine.Container)} }
@@ -74,7 +76,7 @@ func (p *podman) Image(_ context.Context, reference string) (*drift.Image, error
 	return &drift.Image{ID: "image", Entrypoint: []string{"/run"}}, nil
 }
 
-func (p *podman) Pull(context.Context, string) error { return nil }
+func (p *podman) Pull(context.Context, string) error { return p.pull }
 
 func (p *podman) Create(_ context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (string, error) {
 	p.mu.Lock()

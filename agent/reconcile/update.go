@@ -214,10 +214,7 @@ func (r *Reconciler) trial(ctx context.Context, want *drift.Desired, image *drif
 		err := r.keep(ctx, name, live, last, image)
 		return status, again, err
 	default:
-		if again == 0 || wait > 0 && wait < again {
-			again = wait
-		}
-		return status, again, nil
+		return status, sooner(again, wait), nil
 	}
 }
 
@@ -368,10 +365,7 @@ func (r *Reconciler) rolledBack(ctx context.Context, want *drift.Desired, live *
 	if err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
-	// It is what it was asked to be when it was made.
-	as := *want
-	as.Container.RestartPolicy, as.Container.HealthCheck = policyOf(live), nil
-	status, again, err := r.run(ctx, &as, live)
+	status, again, err := r.run(ctx, asMade(want, live), live)
 	if err == nil {
 		err = r.data.Settle(live)
 	}
