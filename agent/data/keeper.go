@@ -63,6 +63,9 @@ func (k *Keeper) Resolve(want *drift.Desired) (*drift.Desired, error) {
 	return &resolved, err
 }
 
+// Secrets are the values of the secrets of want, which nobody is to be told.
+func (k *Keeper) Secrets(want *drift.Desired) []string { return k.vault.Values(&want.Container) }
+
 // Of returns want with its files where live has its own.
 func (k *Keeper) Of(want *drift.Desired, live *engine.Container) *drift.Desired {
 	return k.at(want, cmp.Or(k.home(live), want.Container.Name))

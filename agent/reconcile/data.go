@@ -22,6 +22,8 @@ const (
 type Data interface {
 	// Resolve names the secrets that the container is to be made with.
 	Resolve(want *drift.Desired) (*drift.Desired, error)
+	// Secrets are the values of those secrets, which nobody is to be told.
+	Secrets(want *drift.Desired) []string
 	// Of has the container's files where live has its own, and Beside where none of
 	// the others has any, of which each may be nil.
 	Of(want *drift.Desired, live *engine.Container) *drift.Desired
@@ -100,6 +102,7 @@ func (noData) Resolve(want *drift.Desired) (*drift.Desired, error) {
 	return want, nil
 }
 
+func (noData) Secrets(*drift.Desired) []string                                   { return nil }
 func (noData) Of(want *drift.Desired, _ *engine.Container) *drift.Desired        { return want }
 func (noData) Beside(want *drift.Desired, _ ...*engine.Container) *drift.Desired { return want }
 func (noData) Prepare(context.Context, *drift.Desired) ([]string, error)         { return nil, nil }

@@ -43,6 +43,8 @@ func (k *keeper) Prepare(context.Context, *drift.Desired) ([]string, error) {
 	return changed, k.prepare
 }
 
+func (k *keeper) Secrets(*drift.Desired) []string { return nil }
+
 func (k *keeper) Of(want *drift.Desired, _ *engine.Container) *drift.Desired { return want }
 
 func (k *keeper) Beside(want *drift.Desired, _ ...*engine.Container) *drift.Desired { return want }

@@ -297,9 +297,10 @@ func (r *Reconciler) takeBack(ctx context.Context, want *drift.Desired, image *d
 	if err != nil {
 		r.log.WarnContext(ctx, "could not read the log of a container that does not work", "container", name, "error", err)
 	}
+	env, secrets := want.Container.Env, r.data.Secrets(want)
 	failure := &update.Failure{Spec: update.Hash(&want.Container), Rollback: protocol.Rollback{
-		Time: time.Now().UTC(), Reason: reason, Message: clip(update.Tail(message, want.Container.Env), maxMessage),
-		ImageID: live.Live.ImageID, ImageDigest: digestOf(image), Log: update.Tail(log, want.Container.Env),
+		Time: time.Now().UTC(), Reason: reason, Message: clip(update.Tail(message, env, secrets), maxMessage),
+		ImageID: live.Live.ImageID, ImageDigest: digestOf(image), Log: update.Tail(log, env, secrets),
 	}}
 	r.updates.Change(name, func(record *update.Record) { record.Failure = failure })
 	r.log.ErrorContext(ctx, "taking an update back", "container", name, "id", live.ID, "reason", reason, "last good", last.ID)

@@ -44,6 +44,17 @@ func (v *Vault) Resolve(c *protocol.Container) ([]drift.Secret, error) {
 	return named, nil
 }
 
+// Values are those of the container's secrets that can be opened.
+func (v *Vault) Values(c *protocol.Container) []string {
+	var values []string
+	for i := range c.Secrets {
+		if _, value, err := v.open(c.Name, &c.Secrets[i]); err == nil {
+			values = append(values, string(value))
+		}
+	}
+	return values
+}
+
 // Store has podman hold the container's secrets.
 func (v *Vault) Store(ctx context.Context, c *protocol.Container) error {
 	if len(c.Secrets) == 0 {

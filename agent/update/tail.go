@@ -21,16 +21,10 @@ const hidden = "(a value)"
 
 // Tail is the end of a log as it may leave the device: within [MaxLog], of whole
 // lines where that is possible, and without the values of the container's
-// variables, be they written as they are or as JSON has them.
-func Tail(log string, env []protocol.EnvVar) string {
-	log = strings.ToValidUTF8(log, "")
-	log = strings.Map(func(r rune) rune {
-		if r == 0 {
-			return -1
-		}
-		return r
-	}, log)
-	for _, value := range values(env) {
+// variables and secrets, be they written as they are or as JSON has them.
+func Tail(log string, env []protocol.EnvVar, secrets []string) string {
+	log = clean(log)
+	for _, value := range values(env, secrets) {
 		log = strings.ReplaceAll(log, value, hidden)
 	}
 	log = strings.TrimRight(log, "\n")
@@ -44,8 +38,13 @@ func Tail(log string, env []protocol.EnvVar) string {
 	return "…" + strings.ToValidUTF8(log, "")
 }
 
+// clean leaves text that a document bears.
+func clean(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
+}
+
 // values are what must not be told, the longest first: one may hold another.
-func values(env []protocol.EnvVar) []string {
+func values(env []protocol.EnvVar, secrets []string) []string {
 	var found []string
 	add := func(value string) {
 		if len(value) < shortest {
@@ -56,10 +55,15 @@ func values(env []protocol.EnvVar) []string {
 			found = append(found, string(quoted[1:len(quoted)-1]))
 		}
 	}
+	all := slices.Clone(secrets)
 	for _, variable := range env {
-		add(variable.Value)
+		all = append(all, variable.Value)
+	}
+	for _, value := range all {
+		value = clean(value)
+		add(value)
 		// A log has lines.
-		if lines := strings.Split(variable.Value, "\n"); len(lines) > 1 {
+		if lines := strings.Split(value, "\n"); len(lines) > 1 {
 			for _, line := range lines {
 				add(strings.TrimSpace(line))
 			}

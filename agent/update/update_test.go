@@ -96,16 +96,22 @@ func TestTail(t *testing.T) {
 		`{"d":"say \"hi\""}`:                `{"d":"(a value)"}`,
 		"exit 1":                            "exit 1",
 		"a\x00b\xff":                        "ab",
+		"key s\xffe\x00cret":                "key (a value)",
+		"-----BEGIN\nMIIE\n-----END":        "(a value)\n(a value)\n(a value)",
+		"only MIIE of it":                   "only (a value) of it",
 		strings.Repeat("0123456789\n", 200): "…" + strings.Repeat("0123456789\n", 91) + "0123456789",
 	} {
-		if got := Tail(log, env); got != want {
+		if got := Tail(log, env, []string{"s\xffecret", "-----BEGIN\nMIIE\n-----END\n"}); got != want {
 			t.Errorf("of %.80q is left %q, want %q", log, got, want)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		value := rapid.StringN(shortest, 40, -1).Draw(t, "value")
 		log := strings.Join(rapid.SliceOf(rapid.OneOf(rapid.Just(value), rapid.String())).Draw(t, "log"), " ")
-		got := Tail(log, []protocol.EnvVar{{Name: "A", Value: value}})
+		got := Tail(log, []protocol.EnvVar{{Name: "A", Value: value}}, nil)
+		if secret := Tail(log, nil, []string{value}); secret != got {
+			t.Fatalf("of a variable is left %q, of a secret %q", got, secret)
+		}
 		if len(got) > MaxLog || !utf8.ValidString(got) {
 			t.Fatalf("it is %q", got)
 		}
