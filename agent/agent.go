@@ -112,7 +112,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 	}
 	record, interrupted, err := audit.Open(c.StateDir)
 	if err != nil {
-		return nil, err
+		log.Error("could not write down what commands were under way: without the audit log none is carried out that changes anything", "error", err)
 	}
 	for _, entry := range interrupted {
 		log.Warn("a command was under way when the agent ended", "verb", entry.Verb, "workload", entry.Workload, "who", entry.Who, "time", entry.Time)

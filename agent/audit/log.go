@@ -59,36 +59,40 @@ type Log struct {
 	life string
 
 	mu     sync.Mutex
+	closed bool
+	// file is nil as long as it could not be opened. It is torn where its last line
+	// has no end, because of a power cut or a full disk.
 	file   *os.File
 	size   int64
+	torn   bool
 	serial uint64
 }
 
 // Open opens the log in a folder and returns what was under way when the agent
-// ended, which it notes as interrupted.
+// ended, which it notes as interrupted. The error says that this, or anything, cannot
+// be read or written now. The log can be used all the same: a device whose disk is
+// full must not be lost for it.
 func Open(folder string) (*Log, []Entry, error) {
 	l := &Log{folder: folder, now: time.Now}
 	l.life = fmt.Sprintf("%x", l.now().UnixNano())
-	begun, err := l.unfinished()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := l.open(); err != nil {
-		return nil, nil, err
-	}
+	begun, problem := l.unfinished()
+	problem = errors.Join(problem, l.open())
 	for _, entry := range begun {
-		entry.Outcome, entry.Time = Interrupted, l.now().UTC()
-		if err := l.write(entry, true); err != nil {
-			return nil, nil, errors.Join(err, l.Close())
+		if problem != nil {
+			// The next start finds them again.
+			break
 		}
+		entry.Outcome, entry.Time = Interrupted, l.now().UTC()
+		problem = l.write(entry, true)
 	}
-	return l, begun, nil
+	return l, begun, problem
 }
 
 // Close ends the log.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	if l.file == nil {
 		return nil
 	}
@@ -122,23 +126,23 @@ func clip(s string) string {
 
 func (l *Log) path(name string) string { return filepath.Join(l.folder, name) }
 
-// open opens the file at its end. A line that was cut short by a power cut is ended.
+// open opens the file at its end.
 func (l *Log) open() error {
 	file, err := os.OpenFile(l.path(fileName), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the audit log: %w", err)
 	}
+	torn := false
 	info, err := file.Stat()
 	if err == nil && info.Size() > 0 {
 		last := make([]byte, 1)
-		if _, err = file.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
-			_, err = file.WriteString("\n")
-		}
+		_, err = file.ReadAt(last, info.Size()-1)
+		torn = last[0] != '\n'
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the audit log: %w", err), file.Close())
 	}
-	l.file, l.size = file, info.Size()
+	l.file, l.size, l.torn = file, info.Size(), torn
 	return nil
 }
 
@@ -149,16 +153,25 @@ func (l *Log) write(entry Entry, kept bool) error {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
 	line = append(line, '\n')
-	if l.file == nil {
+	switch {
+	case l.closed:
 		return fmt.Errorf("write the audit log: %w", fs.ErrClosed)
+	case l.file == nil:
+		err = l.open()
+	case l.size+int64(len(line)) > maxFile:
+		err = l.rotate()
 	}
-	if l.size+int64(len(line)) > maxFile {
-		if err := l.rotate(); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
+	}
+	if l.torn {
+		line = append([]byte{'\n'}, line...)
 	}
 	n, err := l.file.Write(line)
 	l.size += int64(n)
+	if n > 0 {
+		l.torn = n < len(line)
+	}
 	if err == nil && kept {
 		err = l.file.Sync()
 	}
@@ -168,10 +181,11 @@ func (l *Log) write(entry Entry, kept bool) error {
 	return nil
 }
 
-// rotate makes the file the previous one. If that fails, what is open stays.
+// rotate makes the file the previous one. If that fails, what is open stays. The file
+// may have gone: somebody removed it, or an attempt before got no further.
 func (l *Log) rotate() error {
 	old := l.file
-	if err := os.Rename(l.path(fileName), l.path(previous)); err != nil {
+	if err := os.Rename(l.path(fileName), l.path(previous)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("begin a new audit log: %w", err)
 	}
 	if err := l.open(); err != nil {

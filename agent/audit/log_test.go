@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func open(t *testing.T, folder string) (*Log, []Entry) {
@@ -132,6 +135,79 @@ func TestLogIsBounded(t *testing.T) {
 	}
 	if err := l.End(first, Done, "", false); err != nil {
 		t.Error(err)
+	}
+}
+
+// full leaves so many bytes of room for files, as a disk does that is full.
+func full(t *testing.T, room int64, do func()) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	defer signal.Reset(unix.SIGXFSZ)
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(room), Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	do()
+}
+
+// A disk that is full takes part of a line. The agent starts on it nevertheless: it is
+// what makes room. Once there is some, all is as it was.
+func TestFullDiskKeepsNobodyFromStarting(t *testing.T) {
+	folder := t.TempDir()
+	l, _ := open(t, folder)
+	begun, err := l.Begin("alice", "restart", "web", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(folder, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full(t, info.Size()+10, func() {
+		if _, err := l.Begin("bob", "wipe", "", true); err == nil {
+			t.Fatal("the disk is not full")
+		}
+		again, found, err := Open(folder)
+		if err == nil || again == nil || len(found) != 1 || found[0].ID != begun.ID {
+			t.Fatalf("opened %v with %+v (%v)", again, found, err)
+		}
+		defer again.Close()
+		if _, err := again.Begin("bob", "wipe", "", true); err == nil {
+			t.Error("it says that it wrote something down")
+		}
+	})
+	// The one that was open, and one that is opened, write on, each line by itself.
+	if err := l.End(begun, Done, "", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := open(t, folder); len(found) != 0 {
+		t.Errorf("the end of a command is not found: %+v", found)
+	}
+}
+
+// Somebody who removes the file to make room gets a new one.
+func TestFileThatWasRemovedIsMadeAnew(t *testing.T) {
+	folder := t.TempDir()
+	l, _ := open(t, folder)
+	if err := os.Remove(filepath.Join(folder, fileName)); err != nil {
+		t.Fatal(err)
+	}
+	l.size = maxFile
+	for range 2 {
+		if _, err := l.Begin("alice", "restart", "web", true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := lines(t, folder, fileName); len(all) != 2 {
+		t.Errorf("there are %+v", all)
 	}
 }
 
