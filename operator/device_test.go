@@ -255,6 +255,27 @@ func TestHostileInfo(t *testing.T) {
 	s.runs("one")
 }
 
+// TestLabelsOfTheAdministrator shows that no device can claim what only an
+// administrator may say of it, as secrets may hang on that.
+func TestLabelsOfTheAdministrator(t *testing.T) {
+	s := newStack(t)
+	const key = protocol.AdminLabelPrefix + "vault"
+	s.join("one", map[string]string{"group": "a"})
+	s.join("two", map[string]string{"group": "a"})
+	s.label("one", map[string]string{key: "yes"})
+	d := deployment("d", "", "app")
+	d.Spec.Selector.MatchLabels = map[string]string{key: "yes"}
+	s.must(cluster.Client.Create(t.Context(), d))
+	s.runs("one", "app")
+	for name, claim := range map[string]string{"it": "yes", "another value": "no"} {
+		s.refuses("claiming "+name, protocol.BucketInfo, fmt.Sprintf(`{"version":1,"device":"two","facts":{},"labels":{"group":"b",%q:%q}}`, key, claim), "two")
+	}
+	s.must(s.devices.Info(t.Context(), "one", map[string]string{"group": "b"}))
+	s.labelled("one", map[string]string{"group": "b", key: "yes"})
+	s.labelled("two", map[string]string{"group": "a"})
+	s.runs("two")
+}
+
 // refuses waits until the operator has refused the document that each of ids
 // writes. The next one may be written only then: a bucket keeps the last alone.
 func (s *stack) refuses(what string, b protocol.Bucket, document string, ids ...protocol.DeviceID) {

@@ -170,7 +170,12 @@ var (
 // a DNS subdomain.
 const maxLabelPrefix = 253
 
-// ValidateLabels reports whether labels may stand on a Kubernetes resource.
+// AdminLabelPrefix begins the keys of labels that administrators alone give a Device,
+// so that deployments can select by what no device says of itself.
+const AdminLabelPrefix = "admin.fleet.seatrial.dev/"
+
+// ValidateLabels reports whether a device may claim labels: those that may stand on a
+// Kubernetes resource, but for the administrators'.
 func ValidateLabels(labels map[string]string) error {
 	if len(labels) > MaxLabels {
 		return invalid("labels", "has %d entries, at most %d are allowed", len(labels), MaxLabels)
@@ -178,6 +183,9 @@ func ValidateLabels(labels map[string]string) error {
 	for k, v := range labels {
 		if prefix, _, _ := strings.Cut(k, "/"); len(prefix) > maxLabelPrefix || !labelKey.MatchString(k) {
 			return fmt.Errorf("%w: labels: %s is not a label's key", ErrInvalidDocument, quote(k))
+		}
+		if strings.HasPrefix(k, AdminLabelPrefix) {
+			return fmt.Errorf("%w: labels: %s is for administrators to set on the Device", ErrInvalidDocument, quote(k))
 		}
 		if !labelValue.MatchString(v) {
 			return fmt.Errorf("%w: labels: %s is not a value for %q", ErrInvalidDocument, quote(v), k)

@@ -12,7 +12,8 @@ import (
 )
 
 // What a device may call itself is what Kubernetes takes as labels: no more, or
-// its Device could not be made; no less, or a label would be refused for nothing.
+// its Device could not be made; no less, or a label would be refused for nothing. The
+// administrators' alone are refused for another reason.
 func TestLabelsAreThoseOfKubernetes(t *testing.T) {
 	t.Parallel()
 	agree := func(t rapid.TB, labels map[string]string) {

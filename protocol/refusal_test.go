@@ -129,6 +129,7 @@ func TestLabels(t *testing.T) {
 	for _, bad := range []map[string]string{
 		{"": "a"}, {"-a": "a"}, {"a b": "a"}, {"a": "b c"}, {"a": "b\n"}, {"a\n": "b"}, {"a": "-b"}, {"a": strings.Repeat("b", 64)},
 		{strings.Repeat("a", 64): ""}, {"/a": ""}, {"Example.org/a": ""}, {"a/b/c": ""}, {"a": "\x00"}, {"ä": ""}, many,
+		{protocol.AdminLabelPrefix + "vault": "yes"},
 	} {
 		refuses(t, protocol.ValidateLabels(bad), protocol.ErrInvalidDocument, "labels")
 		refuses(t, (&protocol.DeviceInfo{Version: 1, Device: "d", Labels: bad}).Validate(), protocol.ErrInvalidDocument, "labels")

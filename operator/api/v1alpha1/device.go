@@ -123,7 +123,8 @@ type DeviceStatus struct {
 //
 // Devices appear by themselves: the operator makes one from what a device says
 // of itself, and keeps the labels that the device claims equal to its claim.
-// Labels under other keys are left alone. A Device that is deleted comes back for
+// Labels under other keys are left alone; keys that begin with
+// admin.fleet.seatrial.dev/ no device can claim. A Device that is deleted comes back for
 // as long as the device's info lies in the bucket device-info; one whose info is
 // gone stays deleted, and the device is asked to run nothing.
 //
