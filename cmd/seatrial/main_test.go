@@ -16,6 +16,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/lab"
 	"github.com/seatrial/seatrial/framework/environment"
 	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
@@ -161,7 +162,7 @@ func TestLogFiles(t *testing.T) {
 // A verdict must not be bought by waiting longer than is promised.
 func TestLoosenedBoundsAreNamed(t *testing.T) {
 	promised := trial.Intervals()
-	if got := loosened(interval.New(promised)); len(got) != 0 {
+	if got := loosened(interval.New(promised), promised); len(got) != 0 {
 		t.Errorf("as promised, but %v", got)
 	}
 	other := interval.Defaults{
@@ -169,11 +170,18 @@ func TestLoosenedBoundsAreNamed(t *testing.T) {
 		trial.IntervalQuiet:     {Timeout: time.Millisecond},
 		trial.IntervalHeartbeat: {Timeout: time.Second},
 	}
-	got := loosened(interval.New(promised, other))
+	got := loosened(interval.New(promised, other), promised)
 	if len(got) != 2 || !strings.HasPrefix(got[0], trial.IntervalQuiet+" is 1ms") || !strings.HasPrefix(got[1], trial.IntervalReconnect+" is 10m0s instead of 30s") {
 		t.Errorf("got %q, want a shorter look and a longer wait", got)
 	}
-	if got := loosened(interval.New(promised, interval.Defaults{trial.IntervalQuiet: {Timeout: time.Hour}})); len(got) != 0 {
+	if got := loosened(interval.New(promised, interval.Defaults{trial.IntervalQuiet: {Timeout: time.Hour}}), promised); len(got) != 0 {
 		t.Errorf("a longer look is stricter, but %v", got)
+	}
+	// A suite has bounds of its own, too.
+	own := suites["chaos"].bounds
+	other = interval.Defaults{chaos.IntervalThrownOut: {Timeout: time.Hour}, chaos.IntervalCut: {Timeout: time.Second}}
+	got = loosened(interval.New(append(own, other)...), own...)
+	if len(got) != 2 || !strings.HasPrefix(got[0], chaos.IntervalCut+" is 1s") || !strings.HasPrefix(got[1], chaos.IntervalThrownOut+" is 1h0m0s instead of 3s") {
+		t.Errorf("got %q, want a shorter cut and a longer wait", got)
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seatrial/seatrial/fixtures/binary"
+	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/isolation"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/rehearsal"
+	"github.com/seatrial/seatrial/suites/trial"
 )
 
 // suite is a package of specs.
@@ -19,6 +21,8 @@ type suite struct {
 	// folder is its package's in the checkout, specs how many it has.
 	folder string
 	specs  int
+	// bounds are what its specs promise, in time.
+	bounds []interval.Defaults
 }
 
 // rehearsed is the suite that is run unless another is asked for.
@@ -26,9 +30,9 @@ const rehearsed = "rehearsal"
 
 // suites are all that can be run, by name.
 var suites = map[string]suite{
-	rehearsed:   {"suites/rehearsal", rehearsal.Specs},
-	"chaos":     {"suites/chaos", chaos.Specs},
-	"isolation": {"suites/isolation", isolation.Specs},
+	rehearsed:   {"suites/rehearsal", rehearsal.Specs, []interval.Defaults{trial.Intervals()}},
+	"chaos":     {"suites/chaos", chaos.Specs, []interval.Defaults{trial.Intervals(), chaos.Intervals()}},
+	"isolation": {"suites/isolation", isolation.Specs, []interval.Defaults{trial.Intervals()}},
 }
 
 // compile compiles the suite while the stack comes up. The returned function

@@ -19,6 +19,7 @@ import (
 	"github.com/seatrial/seatrial/framework/artifact"
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/report"
+	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
@@ -73,7 +74,7 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite,
 	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for reports: %w", err)
 	}
-	for _, bound := range loosened(interval.From(w.Context(ctx))) {
+	for _, bound := range loosened(interval.From(w.Context(ctx)), asked.bounds...) {
 		record.AddLoosened(bound)
 	}
 	ran := w.runSuite(ctx, asked, compiled, focus)
@@ -115,14 +116,18 @@ func forget(reports ...string) error {
 	return nil
 }
 
+// lasting are the intervals for which something lasts, rather than in which it must
+// have happened: a shorter one asks for less.
+var lasting = []string{trial.IntervalQuiet, chaos.IntervalCut}
+
 // loosened says which bounds of the specs are looser than they are by default,
 // which is what is promised.
-func loosened(bounds *interval.Set) (all []string) {
-	promised := trial.Intervals()
-	for _, name := range slices.Sorted(maps.Keys(promised)) {
-		now, promise := bounds.Interval(name).Timeout, promised[name].Timeout
+func loosened(bounds *interval.Set, promised ...interval.Defaults) (all []string) {
+	defaults := interval.New(promised...)
+	for _, name := range defaults.Names() {
+		now, promise := bounds.Interval(name).Timeout, defaults.Interval(name).Timeout
 		looser := now > promise
-		if name == trial.IntervalQuiet { // for so long nothing must happen
+		if slices.Contains(lasting, name) {
 			looser = now < promise
 		}
 		if looser {
