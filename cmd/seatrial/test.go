@@ -16,7 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seatrial/seatrial/fixtures/binary"
+	"github.com/seatrial/seatrial/fixtures/cluster"
 	"github.com/seatrial/seatrial/framework/artifact"
+	"github.com/seatrial/seatrial/framework/environment"
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/report"
 	"github.com/seatrial/seatrial/suites/chaos"
@@ -146,7 +149,7 @@ const suiteGrace = time.Minute
 
 // runSuite runs the compiled suite and streams what it says.
 func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (string, error), focus string) error {
-	binary, err := compiled()
+	program, err := compiled()
 	if err != nil {
 		return err
 	}
@@ -157,9 +160,9 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 	if focus != "" {
 		args = append(args, "--ginkgo.focus="+focus)
 	}
-	suite := exec.CommandContext(ctx, binary, args...)
+	suite := exec.CommandContext(ctx, program, args...)
 	suite.Dir = filepath.Join(w.Checkout, asked.folder)
-	suite.Env = append(os.Environ(),
+	suite.Env = append(surroundings(),
 		artifact.Variable+"="+w.Folder,
 		profile.Variable+"="+w.Profile,
 		profile.EnvironmentVariable+"="+w.Environment.Name(),
@@ -173,4 +176,25 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 		return fmt.Errorf("run the suite: %w", err)
 	}
 	return nil
+}
+
+// located are the variables that name files and folders.
+var located = []string{
+	environment.StateVariable, environment.CacheVariable, interval.Variable, binary.Variable, cluster.AssetsVariable,
+}
+
+// surroundings is our environment for a program that runs in another folder: what is
+// named from ours is the same there.
+func surroundings() []string {
+	lines := os.Environ()
+	for _, name := range located {
+		path := os.Getenv(name)
+		if path == "" {
+			continue
+		}
+		if whole, err := filepath.Abs(path); err == nil {
+			lines = append(lines, name+"="+whole)
+		}
+	}
+	return lines
 }

@@ -6,10 +6,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/seatrial/seatrial/fixtures/binary"
+	"github.com/seatrial/seatrial/fixtures/cluster"
 	"github.com/seatrial/seatrial/framework/artifact"
 	"github.com/seatrial/seatrial/framework/environment"
+	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/suites/profile"
 )
 
 // $SEATRIAL_ARTIFACTS names one folder for all runs. One that ends before it can say
@@ -36,6 +41,43 @@ func TestReportOfAnotherRunIsNotLeft(t *testing.T) {
 	for _, path := range left {
 		if text, err := os.ReadFile(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s still says %q (%v)", filepath.Base(path), text, err)
+		}
+	}
+}
+
+// Paths in variables mean to the suite what they mean to us, though it runs elsewhere: it
+// would bring up a stack of its own in another folder, and judge that.
+func TestSuiteFindsTheSameFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := []string{
+		environment.StateVariable, environment.CacheVariable, interval.Variable, binary.Variable, cluster.AssetsVariable,
+	}
+	script := "#!/bin/sh\n"
+	for _, name := range named {
+		t.Setenv(name, strings.ToLower(name))
+		script += "echo $" + name + "\n"
+	}
+	e, err := environment.Open(t.Context(), environment.Options{Name: "e", State: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close() //nolint:errcheck // the folder goes with the test
+	program := filepath.Join(here, "suite")
+	if err := errors.Join(os.Mkdir("specs", 0o700), os.WriteFile(program, []byte(script), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := &work{Harness: &profile.Harness{Environment: e, Checkout: here}, app: &app{out: &out, err: &out}}
+	if err := w.runSuite(t.Context(), suite{folder: "specs"}, func() (string, error) { return program, nil }, ""); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range strings.Fields(out.String()) {
+		if want := filepath.Join(here, strings.ToLower(named[i])); got != want {
+			t.Errorf("$%s is %s to the suite, want %s", named[i], got, want)
 		}
 	}
 }
