@@ -247,6 +247,35 @@ func TestMoreConnectionsThanAreListedAtATime(t *testing.T) {
 	})
 }
 
+// Of several servers the one that is read may be behind the one that rang: the name is
+// waited for, and not left to the next poll, which is 5 s away.
+func TestRingThatIsAheadOfWhatCanBeRead(t *testing.T) {
+	r := newRig(t, protocol.Shares(), users)
+	list := r.follow()
+	operator := r.connect("operator")
+	js, err := jetstream.New(operator)
+	r.must(err)
+	stream, err := js.Stream(r.within(), protocol.BucketDenied.Stream())
+	r.must(err)
+	settings := stream.CachedInfo().Config
+	settings.RePublish = nil // it is rung by hand
+	_, err = js.UpdateStream(r.within(), settings)
+	r.must(err)
+	reads, err := operator.SubscribeSync(protocol.BucketDenied.DirectNext())
+	r.must(err)
+	bell := nats.NewMsg(strings.Replace(protocol.AllDenials, "*", "device-1", 1))
+	bell.Header.Set("Nats-Sequence", "1")
+	r.must(operator.PublishMsg(bell))
+	_, err = reads.NextMsgWithContext(r.within())
+	r.must(err)
+	rung := time.Now()
+	r.deny("device-1")
+	r.eventually("it is on the list", func() bool { return list.Has("device-1") })
+	if took := time.Since(rung); took > 4*time.Second {
+		t.Errorf("it was found after %s", took)
+	}
+}
+
 // However many callouts see to it, a connection is closed once, and once on record.
 func TestConnectionIsOnRecordOnce(t *testing.T) {
 	const connections = 50

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,10 @@ const (
 	wholeInterval = time.Minute
 	// retryInterval is the time between two attempts to read that failed.
 	retryInterval = 250 * time.Millisecond
+	// lagInterval is the time between two attempts to read an entry that rang, of which
+	// there are so many: of several servers the one that is asked may not have it yet.
+	lagInterval = 50 * time.Millisecond
+	lagAttempts = 40
 	// readTimeout bounds the wait for the next entry.
 	readTimeout = 2 * time.Second
 	// batchSize is how many entries are asked for at a time.
@@ -42,8 +47,12 @@ const (
 func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f := &follower{list: l, nc: nc}
 	ring := make(chan struct{}, 1)
-	doorbell, err := nc.Subscribe(protocol.AllDenials, func(*nats.Msg) {
+	doorbell, err := nc.Subscribe(protocol.AllDenials, func(msg *nats.Msg) {
+		// One that names no entry rings all the same.
+		sequence, _ := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
+		f.rung.Store(sequence)
 		select {
 		case ring <- struct{}{}:
 		default:
@@ -60,7 +69,6 @@ func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) e
 	go func() { ended <- l.expel(ctx, nc) }()
 	defer func() { cancel(); <-ended }()
 
-	f := &follower{list: l, nc: nc}
 	for {
 		wait := f.step(ctx)
 		select {
@@ -75,6 +83,7 @@ func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) e
 			// A broker may come back with less than it had.
 			f.whole, f.all = time.Time{}, true
 		case <-ring:
+			f.attempts = lagAttempts
 		case <-time.After(wait):
 		}
 	}
@@ -86,6 +95,10 @@ type follower struct {
 	nc   *nats.Conn
 	// next is the sequence from which on nothing was read yet.
 	next uint64
+	// rung is the sequence of the entry that rang last; attempts is how often it is
+	// still tried to read it.
+	rung     atomic.Uint64
+	attempts int
 	// whole is when the whole list was last read.
 	whole time.Time
 	// all has everybody on the list thrown out, not only who is new to it.
@@ -120,6 +133,10 @@ func (f *follower) step(ctx context.Context) time.Duration {
 		f.list.options.Log.InfoContext(ctx, "The deny list is known.", "names", f.list.Len())
 		close(f.list.loaded)
 	})
+	if f.attempts > 0 && f.next <= f.rung.Load() {
+		f.attempts--
+		return lagInterval
+	}
 	return pollInterval
 }
 
