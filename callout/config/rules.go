@@ -9,6 +9,15 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
+// role is the role that a rule asks for, if it names one. One without a text was not
+// meant for none: claims alone would then decide, and everybody who has them would fit.
+func role(t *table.Table) string {
+	if !t.Has("role") {
+		return ""
+	}
+	return t.Text("role")
+}
+
 // readRules reads the tables [[rule]] of the rules file that top names. What is wrong
 // with their words and what is wrong with their meaning is found at once.
 func readRules(top *table.Table, name string) *rules.Set {
@@ -20,7 +29,7 @@ func readRules(top *table.Table, name string) *rules.Set {
 	for _, t := range file.Tables("rule") {
 		all = append(all, rules.Rule{
 			Name:     t.Optional("name", ""),
-			Role:     t.Optional("role", ""),
+			Role:     role(t),
 			Without:  t.List("without"),
 			Claims:   t.Table("claims").All(),
 			Template: protocol.Template(t.Optional("template", "")),

@@ -65,6 +65,7 @@ func TestBadRules(t *testing.T) {
 		"unknown table":   {goodRules + "[rules]\n", []string{"rules"}},
 		"wrong types":     {strings.Replace(goodRules, `["device"]`, `["device", 1]`, 1), []string{"rule[2].without"}},
 		"wrong value":     {strings.Replace(goodRules, `"335862139100"`, `335862139100`, 1), []string{"rule[2].claims.urn:zitadel:iam:user:resourceowner:id"}},
+		"empty role":      {strings.Replace(goodRules, `"watch"`, `""`, 1), []string{"rule[2].role"}},
 		"unknown account": {strings.Replace(goodRules, "DEVICES", "FLEET", 1), []string{"rule[1].account"}},
 		"many":            {strings.NewReplacer("DEVICES", "FLEET", `"sub"`, `"*"`, "observer", "root").Replace(goodRules), []string{"rule[1].account", "rule[1].id", "rule[2].account", "rule[2].template"}},
 		"syntax":          {"[[rule]\n", []string{""}},
