@@ -110,11 +110,7 @@ func (i *Issuer) Admit(ctx context.Context, device protocol.DeviceID, publicKey 
 	if err := i.ensureRole(ctx, device, org.GetOrg().GetId()); err != nil {
 		return nil, fmt.Errorf("role of %s: %w", device, err)
 	}
-	reply, err := i.AddKey(ctx, device, publicKey)
-	if err != nil {
-		return nil, err
-	}
-	return reply, i.removeOthers(ctx, device, reply.KeyID)
+	return i.AddKey(ctx, device, publicKey)
 }
 
 // ensureUser makes a machine user whose access tokens are JWTs.
@@ -195,7 +191,7 @@ func (i *Issuer) Retire(ctx context.Context, device protocol.DeviceID, keep stri
 	if !slices.Contains(ids, keep) {
 		return ErrNoKey
 	}
-	return i.removeOthers(ctx, device, keep)
+	return i.Forget(ctx, device, keep)
 }
 
 func (i *Issuer) keys(ctx context.Context, device protocol.DeviceID) ([]string, error) {
@@ -212,7 +208,8 @@ func (i *Issuer) keys(ctx context.Context, device protocol.DeviceID) ([]string, 
 	return ids, nil
 }
 
-func (i *Issuer) removeOthers(ctx context.Context, device protocol.DeviceID, keep string) error {
+// Forget implements [Identities].
+func (i *Issuer) Forget(ctx context.Context, device protocol.DeviceID, keep string) error {
 	ids, err := i.keys(ctx, device)
 	if err != nil {
 		return err

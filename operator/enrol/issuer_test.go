@@ -6,9 +6,13 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +134,9 @@ func TestKeysOfADevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	bearer(again.KeyID, third)
+	if err := p.issuer.Forget(ctx, device, again.KeyID); err != nil {
+		t.Fatal(err)
+	}
 	p.eventually(func() error {
 		ids, err := p.issuer.keys(ctx, device)
 		if err == nil && !slices.Equal(ids, []string{again.KeyID}) {
@@ -137,6 +144,75 @@ func TestKeysOfADevice(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// overlapping has two requests reach the issuer before either is answered, the second
+// one when it is let.
+type overlapping struct {
+	*Issuer
+	calls          atomic.Int32
+	second, answer chan struct{}
+}
+
+func (o *overlapping) Admit(ctx context.Context, id protocol.DeviceID, publicKey string) (*protocol.KeyReply, error) {
+	if o.calls.Add(1) == 1 {
+		<-o.second
+	} else {
+		close(o.second)
+		<-o.answer
+	}
+	return o.Issuer.Admit(ctx, id, publicKey)
+}
+
+// A device that asks again while its first request is still at work, as when the way
+// there was cut, is told of a key that the issuer has in the end.
+func TestAskingAgainMeanwhileCostsNoKey(t *testing.T) {
+	p := newProvider(t)
+	ctx := t.Context()
+	_, lost := newKey(t)
+	before, err := p.issuer.Admit(ctx, device, lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows := func(id string) {
+		t.Helper()
+		p.eventually(func() error {
+			ids, err := p.issuer.keys(ctx, device)
+			if err == nil && !slices.Contains(ids, id) {
+				err = fmt.Errorf("key %s does not show yet", id)
+			}
+			return err
+		})
+	}
+	shows(before.KeyID)
+	o := &overlapping{Issuer: p.issuer, second: make(chan struct{}), answer: make(chan struct{})}
+	r := newRigWith(t, o)
+	key, publicKey := newKey(t)
+	request := enrolment(device, r.invite(device, time.Now().Add(time.Hour)), publicKey)
+	answers := make(chan string, 2)
+	for range 2 {
+		go func() { _, answer := r.post(protocol.EnrolPath, "", request); answers <- answer }()
+	}
+	reply, err := protocol.DecodeKeyReply([]byte(<-answers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows(reply.KeyID)
+	close(o.answer)
+	<-answers
+	if status, answer := r.post(protocol.EnrolPath, "", request); status != http.StatusOK || !strings.Contains(answer, reply.KeyID) {
+		t.Errorf("asking once more: status %d: %s", status, answer)
+	}
+	var token string
+	p.eventually(func() error {
+		token, err = p.Mint(ctx, device, reply.KeyID, key)
+		return err
+	})
+	// As a device does in the end.
+	p.eventually(func() error { return p.issuer.Retire(ctx, device, reply.KeyID) })
+	if token, err = p.Mint(ctx, device, reply.KeyID, key); err != nil || token == "" {
+		t.Errorf("the key is gone: %v", err)
+	}
 }
 
 func TestOnlyDevicesAreAdmitted(t *testing.T) {

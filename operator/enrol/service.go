@@ -17,11 +17,13 @@ import (
 
 // Identities are the devices' users at the issuer.
 type Identities interface {
-	// Admit makes the device's user, with the role of a device and this key alone.
+	// Admit makes the device's user, with the role of a device, and adds this key.
 	Admit(ctx context.Context, device protocol.DeviceID, publicKey string) (*protocol.KeyReply, error)
 	// AddKey adds a key to a device's.
 	AddKey(ctx context.Context, device protocol.DeviceID, publicKey string) (*protocol.KeyReply, error)
-	// Retire removes all keys of a device but one, which it must have.
+	// Forget removes all keys of a device but one, which may not show there yet.
+	Forget(ctx context.Context, device protocol.DeviceID, keep string) error
+	// Retire is Forget where the device must have the one.
 	Retire(ctx context.Context, device protocol.DeviceID, keep string) error
 	// Bearer is the device whose access token that is; the error is [ErrBearer] if it
 	// is none.
@@ -147,7 +149,12 @@ func (s *Service) enrol(ctx context.Context, _ *http.Request, data []byte) (mess
 	if reply, err = s.identities.Admit(ctx, request.Device, request.PublicKey); err != nil {
 		return nil, err
 	}
+	// Of two that are here at once for the same key, each has added it, and one notes
+	// by what name. Only that one removes others, lest the name it is told is gone.
 	if err := s.tokens.done(ctx, secret, reply); err != nil {
+		return nil, err
+	}
+	if err := s.identities.Forget(ctx, request.Device, reply.KeyID); err != nil {
 		return nil, err
 	}
 	s.log.InfoContext(ctx, "a device has enrolled", "device", request.Device, "key", reply.KeyID)

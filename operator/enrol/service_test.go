@@ -55,6 +55,8 @@ func (d *double) AddKey(context.Context, protocol.DeviceID, string) (*protocol.K
 	return d.named(100), nil
 }
 
+func (d *double) Forget(context.Context, protocol.DeviceID, string) error { return nil }
+
 func (d *double) Retire(_ context.Context, id protocol.DeviceID, keep string) error {
 	if keep != "key-100" {
 		return ErrNoKey
@@ -82,8 +84,16 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, issuer: new(double), cluster: fake.NewClientBuilder().Build()}
-	r.service = New(r.cluster, r.cluster, namespace, r.issuer, slog.New(slog.NewTextHandler(&r.log, nil)))
+	issuer := new(double)
+	r := newRigWith(t, issuer)
+	r.issuer = issuer
+	return r
+}
+
+func newRigWith(t *testing.T, identities Identities) *rig {
+	t.Helper()
+	r := &rig{t: t, cluster: fake.NewClientBuilder().Build()}
+	r.service = New(r.cluster, r.cluster, namespace, identities, slog.New(slog.NewTextHandler(&r.log, nil)))
 	server := httptest.NewServer(r.service)
 	t.Cleanup(server.Close)
 	r.url = server.URL
