@@ -125,8 +125,8 @@ type DeviceStatus struct {
 // of itself, and keeps the labels that the device claims equal to its claim.
 // Labels under other keys are left alone; keys that begin with
 // admin.fleet.seatrial.dev/ no device can claim. A Device that is deleted comes back for
-// as long as the device's info lies in the bucket device-info; one whose info is
-// gone stays deleted, and the device is asked to run nothing.
+// as long as the device's info lies in the bucket device-info and the device is not
+// on the deny list; else it stays deleted, and the device is asked to run nothing.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
