@@ -45,9 +45,11 @@ type Follower struct {
 	// current is what was accepted last.
 	current atomic.Pointer[State]
 	// reading is held while the state is read. It guards rejected, the revision
-	// that was refused after the current one.
+	// that was refused after the current one, and unkept, whether the current one
+	// is not on disk.
 	reading  sync.Mutex
 	rejected uint64
+	unkept   bool
 }
 
 // NewFollower returns a follower that reads every resync although nothing rings.
@@ -168,18 +170,28 @@ func (f *Follower) accept(ctx context.Context, state *State) {
 	// A broker that lost its memory counts from 1 again, and may have come to the
 	// same revision, so the revision alone does not tell.
 	if current := f.current.Load(); f.rejected == 0 && reflect.DeepEqual(current, state) {
+		if f.unkept {
+			f.keep(ctx, state)
+		}
 		return
 	}
 	f.log.InfoContext(ctx, "following a new desired state", "revision", state.Revision, "containers", len(state.Document.Containers))
 	// Heartbeats and answers name it once it is on disk: an agent that starts again
 	// must not follow an older one than it has said. Without its copy there the state
 	// is still the one to follow.
-	if err := f.store.Save(state); err != nil {
-		f.log.ErrorContext(ctx, "the next start may bring back an older desired state", "error", err)
-	}
+	f.keep(ctx, state)
 	f.current.Store(state)
 	f.rejected = 0
 	f.sink.Accept(state)
+}
+
+// keep puts a state on disk. What a full disk does not take, it is given again with
+// each read.
+func (f *Follower) keep(ctx context.Context, state *State) {
+	err := f.store.Save(state)
+	if f.unkept = err != nil; f.unkept {
+		f.log.ErrorContext(ctx, "the next start may bring back an older desired state", "error", err)
+	}
 }
 
 func (f *Follower) reject(ctx context.Context, rejection *Rejection) {

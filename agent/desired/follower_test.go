@@ -161,6 +161,37 @@ func TestReadTellsWhatIsNew(t *testing.T) {
 	}
 }
 
+// What could not be written, because the disk was full for a moment, say, is written
+// once it can be, although nothing new comes: the next start may be offline.
+func TestStateIsKeptOnceItCanBe(t *testing.T) {
+	f, b, s := follower(t)
+	// Nothing can be renamed over a folder.
+	if err := os.Mkdir(f.store.path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	read := func() {
+		t.Helper()
+		b.answers <- answer("", "Nats-Subject", own, "Nats-Sequence", "8", "KV-Operation", "DEL")
+		if err := f.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read()
+	if len(s.accepted) != 1 || f.Revision() != 8 {
+		t.Fatalf("accepted %+v", s.accepted)
+	}
+	if err := os.Remove(f.store.path); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	if kept, err := f.store.Load(); err != nil || kept == nil || kept.Revision != 8 {
+		t.Errorf("kept is %+v (%v)", kept, err)
+	}
+	if len(s.accepted) != 1 {
+		t.Errorf("accepted %+v", s.accepted)
+	}
+}
+
 func TestDoorbell(t *testing.T) {
 	f, b, _ := follower(t)
 	ctx, cancel := context.WithCancel(t.Context())

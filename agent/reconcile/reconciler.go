@@ -321,6 +321,7 @@ func (r *Reconciler) item(ctx context.Context, key string) {
 				r.queue.Add(name)
 			}
 			r.retain(ctx)
+			r.updates.Keep()
 		}
 	default:
 		again, err = r.container(ctx, key)

@@ -55,6 +55,8 @@ type Memory struct {
 
 	mu      sync.Mutex
 	records map[string]Record
+	// unkept is whether they are not in the file as they are.
+	unkept bool
 }
 
 // Load reads what was remembered in a folder; what cannot be read was nothing.
@@ -77,7 +79,7 @@ func (m *Memory) Get(name string) Record {
 
 // Change changes what is remembered of a container, and writes it down before it
 // returns if that is anything new. What cannot be written is remembered until the
-// agent ends.
+// agent ends, see [Memory.Keep].
 func (m *Memory) Change(name string, change func(*Record)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,6 +108,15 @@ func (m *Memory) Retain(wanted func(name string) bool) {
 	}
 }
 
+// Keep writes down what could not be written, because the disk was full, say.
+func (m *Memory) Keep() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.unkept {
+		m.save()
+	}
+}
+
 // Images are the ids of the images that a way back may need.
 func (m *Memory) Images() []string {
 	m.mu.Lock()
@@ -124,7 +135,8 @@ func (m *Memory) Images() []string {
 // save writes everything down. The log of a failed container may hold what it was
 // given in files.
 func (m *Memory) save() {
-	if err := keep.Write(m.path, m.records); err != nil {
+	err := keep.Write(m.path, m.records)
+	if m.unkept = err != nil; m.unkept {
 		m.log.WarnContext(context.Background(), "could not write down how updates went", "error", err)
 	}
 }

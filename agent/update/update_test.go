@@ -58,6 +58,24 @@ func TestMemoryIsWrittenOnlyWhenItChanges(t *testing.T) {
 	}
 }
 
+func TestMemoryIsWrittenOnceItCanBe(t *testing.T) {
+	folder := t.TempDir()
+	m := Load(folder, quiet)
+	// Nothing can be renamed over a folder.
+	if err := os.Mkdir(m.path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m.Change("web", func(r *Record) { r.Good = "id-1" })
+	m.Keep()
+	if err := os.Remove(m.path); err != nil {
+		t.Fatal(err)
+	}
+	m.Keep()
+	if got := Load(folder, quiet).Get("web"); got.Good != "id-1" {
+		t.Errorf("remembered is %+v", got)
+	}
+}
+
 func TestFailureForbidsWhatFailedAlone(t *testing.T) {
 	c := protocol.Container{Name: "web", Image: "a:1", Deployment: protocol.DeploymentRef{Namespace: "n", Name: "d", UID: "u"}}
 	f := &Failure{Spec: Hash(&c), Rollback: protocol.Rollback{ImageID: "image"}}
