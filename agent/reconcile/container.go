@@ -48,6 +48,7 @@ func (r *Reconciler) survey(ctx context.Context) ([]string, error) {
 	r.tolerated.retain(there)
 	maps.DeleteFunc(r.exits, func(id string, _ protocol.Exit) bool { return !there[id] })
 	maps.DeleteFunc(r.ill, func(id string, _ bool) bool { return !there[id] })
+	maps.DeleteFunc(r.stints, func(id string, _ stint) bool { return !there[id] })
 	return names, nil
 }
 

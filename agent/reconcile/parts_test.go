@@ -64,6 +64,33 @@ func TestDueAndJudge(t *testing.T) {
 	}
 }
 
+// A trial lasts as long as it lasts, whatever is done to the device's clock meanwhile.
+func TestTrialDoesNotBelieveTheClock(t *testing.T) {
+	now := time.Now()
+	for name, began := range map[string]time.Time{"set forth": now.AddDate(-50, 0, 0), "set back": now.AddDate(50, 0, 0)} {
+		t.Run(name, func(t *testing.T) {
+			r := New(Settings{StateDir: t.TempDir(), Changed: func() {}}, newPodman(), quiet)
+			defer r.queue.ShutDown()
+			want := &drift.Desired{Device: "device-1", Container: web()}
+			live := &engine.Container{ID: "id-1", Name: "web", State: engine.State{Status: "running", StartedAt: began}}
+			if got, wait, _ := r.verdict(want, live, now); got != undecided || wait != DefaultSteady {
+				t.Errorf("at first the verdict is %d, in %s", got, wait)
+			}
+			if got, wait, _ := r.verdict(want, live, now.Add(DefaultSteady-time.Second)); got != undecided || wait != time.Second {
+				t.Errorf("then it is %d, in %s", got, wait)
+			}
+			if got, _, _ := r.verdict(want, live, now.Add(DefaultSteady)); got != good {
+				t.Errorf("at last it is %d", got)
+			}
+			// Another life is another trial.
+			live.State.StartedAt = began.Add(time.Minute)
+			if got, _, _ := r.verdict(want, live, now.Add(DefaultSteady)); got != undecided {
+				t.Errorf("of another life it is %d", got)
+			}
+		})
+	}
+}
+
 func TestPulls(t *testing.T) {
 	type attempt struct {
 		image string

@@ -115,6 +115,8 @@ type Reconciler struct {
 	digests map[string]string
 	// ill are the containers that were not healthy, by id.
 	ill map[string]bool
+	// stints are since when containers were seen to run, by id.
+	stints map[string]stint
 	// waiters are told when work that began after they came has ended.
 	waiters map[string][]chan<- struct{}
 	// acts numbers what was done to containers, by name.
@@ -144,6 +146,7 @@ func New(settings Settings, podman Engine, log *slog.Logger) *Reconciler {
 		exits:     make(map[string]protocol.Exit),
 		digests:   make(map[string]string),
 		ill:       make(map[string]bool),
+		stints:    make(map[string]stint),
 		waiters:   make(map[string][]chan<- struct{}),
 		acts:      make(map[string]uint64),
 	}

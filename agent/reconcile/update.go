@@ -263,12 +263,28 @@ func (r *Reconciler) verdict(want *drift.Desired, live *engine.Container, now ti
 		}
 		return undecided, 0, cause{}
 	}
-	age := now.Sub(state.StartedAt)
-	// A clock that was set back tells no age.
-	if age < 0 || age >= r.settings.Steady {
+	ran := r.ran(live, now)
+	if ran >= r.settings.Steady {
 		return good, 0, cause{}
 	}
-	return undecided, r.settings.Steady - age, cause{}
+	return undecided, r.settings.Steady - ran, cause{}
+}
+
+// stint is one run of a container: a restart begins another.
+type stint struct{ began, seen time.Time }
+
+// ran is how long a container has been seen to run. The device's clock does not tell:
+// one that has no battery leaps by years when it is first set, which a trial must not
+// take for a long run.
+func (r *Reconciler) ran(live *engine.Container, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l, found := r.stints[live.ID]
+	if !found || !l.began.Equal(live.State.StartedAt) {
+		l = stint{began: live.State.StartedAt, seen: now}
+		r.stints[live.ID] = l
+	}
+	return now.Sub(l.seen)
 }
 
 // keep ends an update: the new container works.
