@@ -24,6 +24,8 @@ type podman struct {
 	// shows changes how a container is shown that was just made.
 	shows func(*drift.Live)
 	hang  map[string]bool
+	// hung is told of each call that hangs, and let has one go on.
+	hung, let chan struct{}
 	// missing are images that are not there, refused those that nothing can be
 	// created of.
 	missing, refused map[string]bool
@@ -57,9 +59,16 @@ func (p *podman) Inspect(ctx context.Context, name string) (*engine.Container, e
 	defer p.mu.Unlock()
 	if p.hang[name] {
 		p.mu.Unlock()
-		<-ctx.Done()
-		p.mu.Lock()
-		return nil, ctx.Err()
+		defer p.mu.Lock()
+		if p.hung != nil {
+			p.hung <- struct{}{}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-p.let:
+			return nil, errors.New("no answer")
+		}
 	}
 	if c := p.find(name); c != nil {
 		copied := *c

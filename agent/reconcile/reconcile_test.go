@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -154,6 +155,38 @@ func TestHangingContainersLeaveWorkersForOthers(t *testing.T) {
 	}
 	if got := p.names(); !slices.Equal(got, []string{"d", "e", "f"}) {
 		t.Errorf("containers %v, want d, e and f", got)
+	}
+	stop()
+}
+
+// A podman that hangs has more work wait than there are workers. The agent is alive as
+// soon as one of them comes round, not when all that waits was done.
+func TestAliveWaitsForOneWorkerAlone(t *testing.T) {
+	p := newPodman()
+	p.hang, p.hung, p.let = make(map[string]bool), make(chan struct{}, 100), make(chan struct{})
+	var all []protocol.Container
+	for i := range 3 * workers {
+		c := web()
+		c.Name = fmt.Sprintf("c-%d", i)
+		p.hang[c.Name] = true
+		all = append(all, c)
+	}
+	r, stop := start(t, p, t.TempDir())
+	r.Accept(state(1, all...))
+	for range workers {
+		<-p.hung
+	}
+	alive := r.kick(keyAlive)
+	select {
+	case <-alive:
+		t.Error("it is alive although all workers hang")
+	default:
+	}
+	p.let <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	if err := await(ctx, alive); err != nil {
+		t.Errorf("not alive: %v", err)
 	}
 	stop()
 }

@@ -297,15 +297,27 @@ func (r *Reconciler) work(ctx context.Context) {
 		if shutdown {
 			return
 		}
-		r.mu.Lock()
-		waiters := r.waiters[key]
-		delete(r.waiters, key)
-		r.mu.Unlock()
+		// A worker has come round, whatever waits before that question.
+		tell(r.waiting(keyAlive))
+		waiters := r.waiting(key)
 		r.item(ctx, key)
 		r.queue.Done(key)
-		for _, waiter := range waiters {
-			close(waiter)
-		}
+		tell(waiters)
+	}
+}
+
+// waiting are those who wait for work that begins now.
+func (r *Reconciler) waiting(key string) []chan<- struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	waiters := r.waiters[key]
+	delete(r.waiters, key)
+	return waiters
+}
+
+func tell(waiters []chan<- struct{}) {
+	for _, waiter := range waiters {
+		close(waiter)
 	}
 }
 
