@@ -215,7 +215,7 @@ func (r *Reconciler) failure(want *drift.Desired, image *drift.Image) *update.Fa
 	if image != nil {
 		id = image.ID
 	}
-	if !failure.Forbids(update.Hash(&want.Container), id) {
+	if !failure.Forbids(hash(want), id) {
 		return nil
 	}
 	return failure

@@ -147,3 +147,36 @@ func TestDeliveriesAreTakenBack(t *testing.T) {
 		})
 	}
 }
+
+// What was taken back stays so when its secrets are sealed anew, because the device's
+// key was replaced, say: nothing is another thing but the boxes.
+func TestSealedAnewIsNotTriedAgain(t *testing.T) {
+	podman := podmantest.Start(t)
+	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	d := newDevice(t, podman)
+	r, m, _ := d.agent(subject(d.deliver("old")))
+	d.await(r, protocol.ContainerRunning)
+	r.Accept(state(2, subject(d.deliver("new"), args("exit", "3"))))
+	d.await(r, protocol.ContainerRolledBack)
+	made := len(m.made())
+	if err := d.keys.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	r.Accept(state(3, subject(d.deliver("new"), args("exit", "3"))))
+	reconcile(t, r)
+	if after := m.made(); len(after) != made {
+		t.Errorf("it was tried again: %v", after[made:])
+	}
+	if status := r.Status().Containers[0]; status.Phase != protocol.ContainerRolledBack {
+		t.Errorf("the status is %+v", status)
+	}
+	// Another value is another attempt.
+	r.Accept(state(4, subject(d.deliver("newer"), args("exit", "3"))))
+	d.eventually("another attempt", func() error {
+		if after := m.made(); !slices.Contains(after[made:], "create") {
+			return fmt.Errorf("it did %v", after[made:])
+		}
+		return nil
+	})
+	d.await(r, protocol.ContainerRolledBack)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -314,7 +315,7 @@ func (r *Reconciler) takeBack(ctx context.Context, want *drift.Desired, image *d
 		r.log.WarnContext(ctx, "could not read the log of a container that does not work", "container", name, "error", err)
 	}
 	env, secrets := want.Container.Env, r.data.Secrets(want)
-	failure := &update.Failure{Spec: update.Hash(&want.Container), Rollback: protocol.Rollback{
+	failure := &update.Failure{Spec: hash(want), Rollback: protocol.Rollback{
 		Time: time.Now().UTC(), Reason: reason, Message: clip(update.Tail(message, env, secrets), maxMessage),
 		ImageID: live.Live.ImageID, ImageDigest: digestOf(image), Log: update.Tail(log, env, secrets),
 	}}
@@ -406,6 +407,17 @@ func policyOf(c *engine.Container) protocol.RestartPolicy {
 	default:
 		return protocol.RestartNever
 	}
+}
+
+// hash tells what is wanted from all else. A secret counts by its value: sealed anew
+// it is the same.
+func hash(want *drift.Desired) string {
+	c := want.Container
+	c.Secrets = slices.Clone(c.Secrets)
+	for i, s := range want.Secrets {
+		c.Secrets[i].Sealed = []byte(s.Name)
+	}
+	return update.Hash(&c)
 }
 
 func digestOf(image *drift.Image) string {
