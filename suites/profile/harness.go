@@ -254,10 +254,15 @@ func (h *Harness) Down(ctx context.Context) error {
 	return h.Environment.Remove()
 }
 
-// Collect writes the artifacts into a folder of this name, and returns it.
+// Collect writes the artifacts into a folder of this name, and returns it. Those of an
+// earlier run are removed from it.
 func (h *Harness) Collect(ctx context.Context, name string) (string, error) {
 	dir := filepath.Join(h.Folder, name)
-	return dir, h.Artifacts.Collect(ctx, dir)
+	err := os.RemoveAll(dir)
+	if err != nil {
+		err = fmt.Errorf("remove the artifacts of an earlier run: %w", err)
+	}
+	return dir, errors.Join(err, h.Artifacts.Collect(ctx, dir))
 }
 
 // failed collects when the bring-up fails.

@@ -248,6 +248,29 @@ func TestArtifactsGoWhereTheyAreAsked(t *testing.T) {
 	}
 }
 
+// $SEATRIAL_ARTIFACTS names one folder for all runs: what one left of a spec must not be
+// read as what another did.
+func TestArtifactsAreOfOneRun(t *testing.T) {
+	h := &profile.Harness{Folder: t.TempDir(), Artifacts: artifact.NewRegistry(nil)}
+	collect := func(file string) string {
+		t.Helper()
+		h.Artifacts.Add(artifact.Func("device-1", func(_ context.Context, dir string) error {
+			return os.WriteFile(filepath.Join(dir, file), nil, 0o600)
+		}))
+		dir, err := h.Collect(t.Context(), "spec")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	collect("container-1.log")
+	dir := collect("container-2.log")
+	found, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if want := []string{filepath.Join(dir, "device-1", "container-2.log")}; err != nil || !slices.Equal(found, want) {
+		t.Errorf("found %v (%v), want %v", found, err, want)
+	}
+}
+
 func TestIntervalsOfSuites(t *testing.T) {
 	setup := setUp(t)
 	file := filepath.Join(t.TempDir(), "intervals.toml")
