@@ -193,7 +193,7 @@ func (c *check) reads(ctx context.Context, nc *nats.Conn) error {
 	case answer.Header.Get("Status") != "" && answer.Header.Get("Status") != "404":
 		c.add(DenyList, subject, fmt.Sprintf("the callout is answered %s %s", answer.Header.Get("Status"), answer.Header.Get("Description")), why,
 			"look at bucket "+string(protocol.BucketDenied)+" (--monitor)")
-	case answer.Header.Get("Status") == "" && !strings.HasPrefix(answer.Header.Get(protocol.HeaderSubject), protocol.BucketDenied.Subject("")):
+	case answer.Header.Get("Status") == "" && !strings.HasPrefix(protocol.StoredSubject(answer.Header), protocol.BucketDenied.Subject("")):
 		c.add(DenyList, subject, "what answers the callout there is no bucket", "whoever answers says who is denied", "look at who is in account "+protocol.AccountAuth+", and what it imports")
 	}
 	return nil

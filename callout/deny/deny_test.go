@@ -247,6 +247,35 @@ func TestMoreConnectionsThanAreListedAtATime(t *testing.T) {
 	})
 }
 
+// Whatever an entry says of itself, it denies unless it says that it was deleted, and
+// the key that counts is the one that the server names.
+func TestEntryDeniesWhateverItSays(t *testing.T) {
+	r := newRig(t, protocol.Shares(), users)
+	list := r.follow()
+	js, err := jetstream.New(r.connect("operator"))
+	r.must(err)
+	for name, header := range map[string]nats.Header{
+		"put":    {"KV-Operation": {"PUT"}},
+		"copied": {protocol.HeaderSubject: {protocol.BucketDenied.Subject("other")}, "Nats-Sequence": {"99"}, "Status": {"404"}},
+	} {
+		write := func(header nats.Header) {
+			_, err := js.PublishMsg(r.within(), &nats.Msg{Subject: protocol.BucketDenied.Subject(protocol.DeviceID(name)), Header: header})
+			r.must(err)
+		}
+		write(header)
+		r.eventually(name+" is on the list", func() bool { return list.Has(name) })
+		for _, deleted := range []string{"DEL", "PURGE"} {
+			write(nats.Header{"KV-Operation": {deleted}})
+			r.eventually(name+" is off the list", func() bool { return !list.Has(name) })
+			write(header)
+			r.eventually(name+" is on it again", func() bool { return list.Has(name) })
+		}
+	}
+	if list.Has("other") {
+		t.Error("an entry put another name on the list")
+	}
+}
+
 // Of several servers the one that is read may be behind the one that rang: the name is
 // waited for, and not left to the next poll, which is 5 s away.
 func TestRingThatIsAheadOfWhatCanBeRead(t *testing.T) {

@@ -51,7 +51,7 @@ func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) e
 	ring := make(chan struct{}, 1)
 	doorbell, err := nc.Subscribe(protocol.AllDenials, func(msg *nats.Msg) {
 		// One that names no entry rings all the same.
-		sequence, _ := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
+		sequence, _ := sequenceOf(msg.Header)
 		f.rung.Store(sequence)
 		select {
 		case ring <- struct{}{}:
@@ -204,6 +204,8 @@ const (
 	headerPending   = "Nats-Num-Pending"
 	headerStatus    = "Status"
 	headerOperation = "KV-Operation"
+	operationDelete = "DEL"
+	operationPurge  = "PURGE"
 	statusEnd       = "204"
 	statusNone      = "404"
 )
@@ -227,28 +229,40 @@ func (f *follower) batch(ctx context.Context, from uint64, take func(name string
 		if err != nil {
 			return next, false, err
 		}
-		switch status := msg.Header.Get(headerStatus); status {
-		case statusNone:
+		subject := protocol.StoredSubject(msg.Header)
+		switch status := msg.Header.Get(headerStatus); {
+		case subject != "": // an entry, whatever else its header says
+		case status == statusNone:
 			return next, false, nil
-		case statusEnd:
+		case status == statusEnd:
 			pending, err := strconv.ParseUint(msg.Header.Get(headerPending), 10, 64)
 			if err != nil {
 				return next, false, fmt.Errorf("read the deny list: how much is left: %w", err)
 			}
 			return next, pending > 0 && next > from, nil
-		case "":
 		default:
 			return next, false, fmt.Errorf("read the deny list: the broker answers %s %s", status, msg.Header.Get("Description"))
 		}
-		sequence, err := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
+		sequence, err := sequenceOf(msg.Header)
 		if err != nil {
 			return next, false, fmt.Errorf("read the deny list: sequence of an entry: %w", err)
 		}
 		next = sequence + 1
-		name := strings.TrimPrefix(msg.Header.Get(protocol.HeaderSubject), protocol.BucketDenied.Subject(""))
+		name := strings.TrimPrefix(subject, protocol.BucketDenied.Subject(""))
 		// Whatever an entry says, it denies, unless it is the mark of a deleted one.
-		take(name, msg.Header.Get(headerOperation) == "")
+		operation := msg.Header.Get(headerOperation)
+		take(name, operation != operationDelete && operation != operationPurge)
 	}
+}
+
+// sequenceOf is the sequence that the server gave an entry. Whoever wrote it may have
+// put a header of that name before the server's, as one who copies entries does.
+func sequenceOf(header nats.Header) (uint64, error) {
+	values := header.Values(headerSequence)
+	if len(values) == 0 {
+		return 0, errors.New("there is none")
+	}
+	return strconv.ParseUint(values[len(values)-1], 10, 64)
 }
 
 func one(ctx context.Context, answers *nats.Subscription) (*nats.Msg, error) {
