@@ -143,7 +143,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	}
 	followers := []follower{
 		func(ctx context.Context) error { store.Follow(ctx, events); return nil },
-		func(ctx context.Context) error { events.Expire(ctx, store.Connected); return nil },
+		func(ctx context.Context) error { events.Expire(ctx, store.Connection, publisher.Spread); return nil },
 		func(ctx context.Context) error {
 			select {
 			case <-ctx.Done():

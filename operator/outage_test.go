@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -143,6 +144,44 @@ func TestTheClusterChangesDuringAnOutage(t *testing.T) {
 	if is.Status != "True" || !is.LastTransitionTime.Equal(&was.LastTransitionTime) {
 		t.Errorf("the broker's outage was taken for the device's: %+v, before %+v", is, was)
 	}
+}
+
+// TestADeviceIsNotMissedBeforeItsTurn: after an outage devices come back over the
+// spread that they were told, which is longer than they may be silent.
+func TestADeviceIsNotMissedBeforeItsTurn(t *testing.T) {
+	const timeout = time.Second
+	s := newStack(t, "--heartbeat-timeout", timeout.String(), "--admissions-per-second", "1")
+	silence := s.beating("device-1", timeout/20)
+	const devices = 10
+	for i := range devices {
+		s.join(protocol.DeviceID(fmt.Sprintf("device-%d", i+1)), nil)
+	}
+	s.eventually("the spread is published", func(context.Context) error {
+		if !strings.Contains(s.log.String(), fmt.Sprintf(`"devices":%d`, devices)) {
+			return errors.New("the log does not say so")
+		}
+		return nil
+	})
+	s.must(isTrue(s.device(t.Context(), "device-1")))
+	before, err := s.device(t.Context(), "device-1")
+	s.must(err)
+	s.outage(silence)
+	// It is silent for longer than it may be, and a third of the spread.
+	<-time.After(3 * timeout)
+	silence = s.beating("device-1", timeout/20)
+	s.caughtUp("witness")
+	after, err := s.device(t.Context(), "device-1")
+	s.must(err)
+	was, is := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.DeviceReady), meta.FindStatusCondition(after.Status.Conditions, v1alpha1.DeviceReady)
+	if is.Status != "True" || !is.LastTransitionTime.Equal(&was.LastTransitionTime) {
+		t.Errorf("a device that waits for its turn was taken for missing: %+v, before %+v", is, was)
+	}
+	// When all turns are over, it is missed as ever.
+	silence()
+	s.eventually("the device is missing", func(ctx context.Context) error {
+		d, err := s.device(ctx, "device-1")
+		return errors.Join(err, condition(d.Status.Conditions, v1alpha1.DeviceReady, metav1.ConditionFalse, v1alpha1.ReasonHeartbeatMissing))
+	})
 }
 
 // TestTheBrokerLosesEverything brings an empty broker back.

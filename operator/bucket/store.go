@@ -50,6 +50,11 @@ func (s *Store) Problem() error {
 // Connected reports whether the connection to the broker stands.
 func (s *Store) Connected() bool { return s.nc.IsConnected() }
 
+// Connection returns how often the connection was renewed, and whether it stands.
+func (s *Store) Connection() (renewed uint64, stands bool) {
+	return s.nc.Stats().Reconnects, s.Connected()
+}
+
 // Ensure makes the streams of the contract or brings their settings up to date.
 // What is in them stays.
 func (s *Store) Ensure(ctx context.Context) error {

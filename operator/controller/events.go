@@ -286,21 +286,26 @@ func (e *Events) Heartbeat(m *nats.Msg) (protocol.DeviceID, bool) {
 }
 
 // Expire watches for devices that have gone missing, until ctx ends. While
-// nothing can be heard, because we are not connected, none is.
-func (e *Events) Expire(ctx context.Context, connected func() bool) {
+// nothing can be heard, because we are not connected, none is; and when the
+// connection was renewed none is before its turn, as devices come back over the
+// spread.
+func (e *Events) Expire(ctx context.Context, connection func() (renewed uint64, stands bool), spread func() time.Duration) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	listening := false
+	listening, last := false, uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			was := listening
-			listening = connected()
-			if listening && !was {
+			renewed, stands := connection()
+			switch {
+			case stands && renewed != last:
+				e.table.Listening(now.Add(spread()))
+			case stands && !listening:
 				e.table.Listening(now)
 			}
+			listening, last = stands, renewed
 			if !listening {
 				continue
 			}

@@ -265,12 +265,12 @@ func (t *Table) Heartbeat(id protocol.DeviceID, now time.Time) (news bool) {
 	return news
 }
 
-// Listening records that heartbeats can be heard from now on and could not be
-// before: that devices were not heard meanwhile says nothing about them.
-func (t *Table) Listening(now time.Time) {
+// Listening records from when on every device can be heard: that one was not heard
+// before says nothing about it.
+func (t *Table) Listening(from time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.listening = now
+	t.listening = from
 }
 
 // Expire returns the devices that have just turned out to be missing.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,8 +43,9 @@ type Publisher struct {
 	synced func() bool
 	rate   int
 	now    func() time.Time
-	// inForce is the spread that was last seen to be published; zero if none was.
-	inForce time.Duration
+	// inForce is the spread that was last seen to be published, in nanoseconds; zero if
+	// none was.
+	inForce atomic.Int64
 	// long is since when the spread is too long; zero if it is not.
 	long time.Time
 }
@@ -74,9 +76,14 @@ func (p *Publisher) Start(ctx context.Context) error {
 	}
 }
 
+// Spread is the time over which devices come back, as far as is known; zero if none
+// was published yet.
+func (p *Publisher) Spread() time.Duration { return time.Duration(p.inForce.Load()) }
+
 // begin measures how the fleet comes back.
 func (p *Publisher) begin() {
-	if p.inForce == 0 {
+	spread := p.Spread()
+	if spread == 0 {
 		return // Nobody knows over which time they come.
 	}
 	alive := 0
@@ -85,7 +92,7 @@ func (p *Publisher) begin() {
 			alive++
 		}
 	})
-	p.Gauge.Begin(p.now(), alive, p.inForce)
+	p.Gauge.Begin(p.now(), alive, spread)
 }
 
 // published returns the settings in force, nil if there are none that can be read,
@@ -100,7 +107,7 @@ func (p *Publisher) published(ctx context.Context) (*protocol.FleetSettings, uin
 		slog.WarnContext(ctx, "The fleet's settings cannot be read; they are written anew.", "error", err)
 		return nil, value.Revision, nil
 	}
-	p.inForce = current.Spread()
+	p.inForce.Store(int64(current.Spread()))
 	return current, value.Revision, nil
 }
 
@@ -146,6 +153,7 @@ func (p *Publisher) Publish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("publish the fleet's settings: %w", err)
 	}
+	p.inForce.Store(int64(next.Spread()))
 	slog.InfoContext(ctx, "Devices spread their connections anew.", "over", next.Spread(), "devices", next.Devices)
 	return nil
 }
