@@ -12,5 +12,10 @@ const CalloutBudget = 1500 * time.Millisecond
 // CONNECT with an access token fits; the server's default of 4096 is too small.
 const MaxControlLine = 16384
 
+// MaxSubscriptions is how many subscriptions one connection of a device, an admin or
+// an observer may have. An agent has a handful. Without a limit one connection could
+// have the broker keep millions, each with a subject as long as a control line.
+const MaxSubscriptions = 128
+
 // AuthQueue is the queue group in which callouts share the requests.
 const AuthQueue = "callout"

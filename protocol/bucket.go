@@ -68,8 +68,8 @@ func (b Bucket) DirectNext() string { return "$JS.API.DIRECT.GET." + b.Stream() 
 // this. Rollup is off and deletion and purge are denied because each would let
 // one message wipe the keys of others.
 //
-// Nobody sets the header Nats-Msg-Id on a write: a stream remembers ids across
-// keys, so a device that guessed one could have another's write taken for a
+// Nobody sets the header Nats-Msg-Id on a write of a key: a stream remembers ids
+// across keys, so a device that guessed one could have another's write taken for a
 // repetition of its own and dropped.
 type StreamSettings struct {
 	Name              string
@@ -85,12 +85,19 @@ type StreamSettings struct {
 	MaxAge   time.Duration
 	MaxBytes int64
 	MaxMsgs  int64
+	// Duplicates is for how long the stream remembers the ids of messages, each of
+	// which may be as long as a document and lies in the broker's memory; 0 is what
+	// the server does by itself, two minutes.
+	Duplicates time.Duration
 	// RepublishSource and RepublishDestination ring the doorbell, of a device or of
 	// the callouts; both are empty for a bucket without one. Only headers are
 	// republished.
 	RepublishSource      string
 	RepublishDestination string
 }
+
+// leastDuplicates is the shortest time for which a server remembers ids.
+const leastDuplicates = 100 * time.Millisecond
 
 // Settings is the configuration of the bucket's stream.
 func (b Bucket) Settings() StreamSettings {
@@ -103,6 +110,7 @@ func (b Bucket) Settings() StreamSettings {
 		DenyDelete:        true,
 		DenyPurge:         true,
 		DiscardNew:        true,
+		Duplicates:        leastDuplicates,
 	}
 	switch b {
 	case BucketDesired:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -222,7 +223,8 @@ func TestBucketSettings(t *testing.T) {
 	for _, b := range protocol.Buckets() {
 		s := b.Settings()
 		if s.Name != "KV_"+string(b) || !slices.Equal(s.Subjects, []string{"$KV." + string(b) + ".*"}) || s.MaxMsgsPerSubject != 1 ||
-			s.MaxMsgSize != protocol.MaxDocumentSize || !s.AllowDirect || s.AllowRollup || !s.DenyDelete || !s.DenyPurge || !s.DiscardNew {
+			s.MaxMsgSize != protocol.MaxDocumentSize || !s.AllowDirect || s.AllowRollup || !s.DenyDelete || !s.DenyPurge || !s.DiscardNew ||
+			s.Duplicates <= 0 || s.Duplicates > time.Second {
 			t.Errorf("%s: %+v", b, s)
 		}
 		if rings := s.RepublishDestination != ""; rings != (b == protocol.BucketDesired || b == protocol.BucketDenied) || rings != (s.RepublishSource != "") {

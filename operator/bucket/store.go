@@ -79,6 +79,7 @@ func stream(settings protocol.StreamSettings) jetstream.StreamConfig {
 		MaxAge:            settings.MaxAge,
 		MaxBytes:          settings.MaxBytes,
 		MaxMsgs:           settings.MaxMsgs,
+		Duplicates:        settings.Duplicates,
 		Storage:           jetstream.FileStorage,
 		Discard:           jetstream.DiscardOld,
 	}

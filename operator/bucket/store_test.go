@@ -101,7 +101,7 @@ func TestEnsureKeepsValuesAndMendsSettings(t *testing.T) {
 		has := protocol.StreamSettings{
 			Name: got.Name, Subjects: got.Subjects, MaxMsgsPerSubject: got.MaxMsgsPerSubject, MaxMsgSize: got.MaxMsgSize,
 			AllowDirect: got.AllowDirect, AllowRollup: got.AllowRollup, DenyDelete: got.DenyDelete, DenyPurge: got.DenyPurge,
-			DiscardNew: got.Discard == jetstream.DiscardNew,
+			DiscardNew: got.Discard == jetstream.DiscardNew, Duplicates: got.Duplicates,
 		}
 		if got.RePublish != nil {
 			has.RepublishSource, has.RepublishDestination = got.RePublish.Source, got.RePublish.Destination

@@ -55,7 +55,7 @@ func brokerConfig(address, store string, k *keys, password string, devices []pro
 	accounts := map[string]object{
 		protocol.AccountAuth:    {"users": []object{{"nkey": public(k.callout)}}},
 		protocol.AccountState:   {"jetstream": "enabled", "users": []object{{"nkey": public(k.operator)}}},
-		protocol.AccountDevices: {},
+		protocol.AccountDevices: {"limits": object{"max_subscriptions": protocol.MaxSubscriptions}},
 		protocol.AccountSystem:  {"users": []object{{"nkey": public(k.system)}}},
 	}
 	share := func(account, kind string, v object) {
@@ -63,7 +63,11 @@ func brokerConfig(address, store string, k *keys, password string, devices []pro
 		accounts[account][kind] = append(list, v)
 	}
 	for _, s := range protocol.Shares() {
-		share(s.From, "exports", object{string(s.Kind): s.Subject, "accounts": []string{s.To}})
+		export := object{string(s.Kind): s.Subject, "accounts": []string{s.To}}
+		if s.Many {
+			export["response_type"] = "stream"
+		}
+		share(s.From, "exports", export)
 		share(s.To, "imports", object{string(s.Kind): object{"account": s.From, "subject": s.Subject}})
 	}
 	authorization := object{"timeout": 2}
