@@ -86,10 +86,13 @@ func (k *Keeper) Run(ctx context.Context) {
 		}
 		more, err := k.step(ctx, asked)
 		switch {
-		case err == nil && more:
-			wait, failures, asked = 0, 0, false
+		// Whoever asked for a new key has one then, but not if a step was still due
+		// that was left of the last.
+		asked = asked && k.current == before
+		case err == nil && (more || asked):
+			wait, failures = 0, 0
 		case err == nil:
-			wait, failures, asked = look, 0, false
+			wait, failures = look, 0
 		case ctx.Err() != nil:
 			return
 		default:
@@ -134,6 +137,7 @@ func (k *Keeper) step(ctx context.Context, asked bool) (more bool, err error) {
 func (k *Keeper) old() bool {
 	return k.settings.Rotate > 0 && !k.current.Expires.IsZero() && k.current.Expires.Sub(k.now()) < k.settings.Rotate
 }
+	return true, k.replace(ctx, pending)
 
 // pending returns the key that is on its way, made if there is none.
 func (k *Keeper) pending(pending *credential.Key) (*credential.Key, string, error) {

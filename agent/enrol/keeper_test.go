@@ -167,6 +167,34 @@ func TestWhateverIsCutShortIsTakenUp(t *testing.T) {
 	}
 }
 
+// An admin who asks for a new key while the last one still has a step before it gets
+// one.
+func TestKeyIsReplacedAfterWhatWasLeftOfTheLast(t *testing.T) {
+	r := newRig(t)
+	r.service.LoseAnswers(protocol.RetirePath)
+	k := r.keeper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); k.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	asked := func(path string) {
+		t.Helper()
+		tick, late := time.NewTicker(10*time.Millisecond), time.After(30*time.Second)
+		defer tick.Stop()
+		for !slices.Contains(r.service.Asked(), path) {
+			select {
+			case <-tick.C:
+			case <-late:
+				t.Fatalf("the service was asked %v, not %s", r.service.Asked(), path)
+			}
+		}
+	}
+	asked(protocol.RetirePath)
+	k.Replace()
+	r.service.LoseAnswers("")
+	asked(protocol.AddKeyPath)
+}
+
 func TestHalfAKeyIsMadeAnew(t *testing.T) {
 	r := newRig(t)
 	if err := os.WriteFile(r.settings.KeyFile+PendingSuffix, []byte(`{"type":"pend`), 0o600); err != nil {
