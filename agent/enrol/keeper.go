@@ -84,11 +84,12 @@ func (k *Keeper) Run(ctx context.Context) {
 			asked = true
 		case <-time.After(wait):
 		}
+		before := k.current
 		more, err := k.step(ctx, asked)
-		switch {
 		// Whoever asked for a new key has one then, but not if a step was still due
 		// that was left of the last.
 		asked = asked && k.current == before
+		switch {
 		case err == nil && (more || asked):
 			wait, failures = 0, 0
 		case err == nil:
@@ -126,18 +127,36 @@ func (k *Keeper) step(ctx context.Context, asked bool) (more bool, err error) {
 		return true, k.enrol(ctx, pending)
 	case pending != nil && pending.Same(k.current):
 		return false, k.retire(ctx)
-	case pending != nil || asked || k.old():
-		return true, k.replace(ctx, pending)
-	default:
+	}
+	due := pending != nil || asked
+	if !due {
+		if due, err = k.old(ctx); err != nil {
+			return false, err
+		}
+	}
+	if !due {
 		return false, nil
 	}
+	return true, k.replace(ctx, pending)
 }
 
-// old reports whether the key is to be replaced.
-func (k *Keeper) old() bool {
-	return k.settings.Rotate > 0 && !k.current.Expires.IsZero() && k.current.Expires.Sub(k.now()) < k.settings.Rotate
+// old reports whether the key is to be replaced. It ends by the issuer's clock: the
+// device's own may be wrong by more than a key lives, and what was heard of the
+// issuer's before may be of a time when it was, so the issuer is asked.
+func (k *Keeper) old(ctx context.Context) (bool, error) {
+	ends := func(now time.Time) bool { return k.current.Expires.Sub(now) < k.settings.Rotate }
+	heard := func() time.Time {
+		ahead, _ := k.tokens.Ahead()
+		return k.now().Add(-ahead)
+	}
+	if k.settings.Rotate == 0 || k.current.Expires.IsZero() || !ends(k.now()) && !ends(heard()) {
+		return false, nil
+	}
+	if _, err := k.tokens.Mint(ctx); err != nil {
+		return false, fmt.Errorf("ask the issuer for the time: %w", err)
+	}
+	return ends(heard()), nil
 }
-	return true, k.replace(ctx, pending)
 
 // pending returns the key that is on its way, made if there is none.
 func (k *Keeper) pending(pending *credential.Key) (*credential.Key, string, error) {

@@ -195,6 +195,48 @@ func TestKeyIsReplacedAfterWhatWasLeftOfTheLast(t *testing.T) {
 	asked(protocol.AddKeyPath)
 }
 
+// A key ends by the issuer's clock, however wrong the device's is.
+func TestKeyIsAsOldAsTheIssuerSays(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, row := range map[string]struct {
+		ahead, rotate time.Duration
+		old           bool
+	}{
+		"the device is behind": {89 * day, 2 * day, true},
+		"the device is ahead":  {-10 * day, 91 * day, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			if err := r.settle(r.keeper(), false); err != nil {
+				t.Fatal(err)
+			}
+			r.settings.Rotate = row.rotate
+			k := r.keeper()
+			first := k.current
+			r.issuer.Leap(row.ahead)
+			// As for each connection to the broker: refused, and told the time.
+			var refusal *credential.Refusal
+			if _, err := k.tokens.Mint(t.Context()); !errors.As(err, &refusal) {
+				t.Fatalf("the clock is not wrong: %v", err)
+			}
+			if _, err := k.step(t.Context(), false); err != nil || k.current.Same(first) == row.old {
+				t.Errorf("it was replaced: %t (%v)", !k.current.Same(first), err)
+			}
+			// What was heard may be of another time: the clock has been set since.
+			r.issuer.Leap(0)
+			k.settings.Rotate, first = 2*day, k.current
+			for range 4 {
+				if _, err := k.step(t.Context(), false); err != nil && !errors.As(err, &refusal) {
+					t.Error(err)
+				}
+			}
+			if !k.current.Same(first) {
+				t.Error("it was replaced for nothing")
+			}
+		})
+	}
+}
+
 func TestHalfAKeyIsMadeAnew(t *testing.T) {
 	r := newRig(t)
 	if err := os.WriteFile(r.settings.KeyFile+PendingSuffix, []byte(`{"type":"pend`), 0o600); err != nil {

@@ -38,6 +38,8 @@ type Issuer struct {
 	mu     sync.Mutex
 	keys   map[string]registered
 	made   int
+	// ahead is by how much its clock is ahead of the machine's.
+	ahead  time.Duration
 	fail   func(w http.ResponseWriter) bool
 	minted []string
 }
@@ -73,6 +75,16 @@ func (i *Issuer) Fail(fail func(w http.ResponseWriter) bool) {
 	defer i.mu.Unlock()
 	i.fail = fail
 }
+
+// Leap sets the issuer's clock ahead of the machine's.
+func (i *Issuer) Leap(ahead time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ahead = ahead
+}
+
+// now is the time by the issuer's clock.
+func (i *Issuer) now() time.Time { return time.Now().Add(i.ahead) }
 
 // Minted are the ids of the tokens that were given to devices, oldest first.
 func (i *Issuer) Minted() []string {
@@ -153,6 +165,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Date", i.now().UTC().Format(http.TimeFormat))
 	user, err := i.verify(r)
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
@@ -189,7 +202,7 @@ func (i *Issuer) verify(r *http.Request) (string, error) {
 	if err := assertion.Claims(key.public, &claims); err != nil {
 		return "", fmt.Errorf("verify assertion: %w", err)
 	}
-	now := time.Now()
+	now := i.now()
 	switch issued := claims.IssuedAt.Time(); {
 	case claims.Issuer != key.user || claims.Subject != key.user:
 		return "", fmt.Errorf("iss %q, sub %q, key of %q", claims.Issuer, claims.Subject, key.user)
