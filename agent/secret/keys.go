@@ -59,7 +59,10 @@ func LoadKeys(folder string) (*Keys, error) {
 	data, err := os.ReadFile(k.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return k, k.Rotate()
+		if err := k.Rotate(); err != nil {
+			return nil, err
+		}
+		return k, nil
 	case err != nil:
 		return nil, fmt.Errorf("read the keys of secrets: %w", err)
 	}

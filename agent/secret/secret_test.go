@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -53,6 +54,13 @@ func TestKeysAreKept(t *testing.T) {
 	}
 	if value, err := again.Open(sealed); err != nil || string(value) != "value" {
 		t.Errorf("opened %q (%v)", value, err)
+	}
+}
+
+func TestKeysThatCannotBeKeptAreNone(t *testing.T) {
+	k, err := secret.LoadKeys(filepath.Join(t.TempDir(), "missing"))
+	if k != nil || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("loaded %v (%v)", k, err)
 	}
 }
 
