@@ -1,6 +1,7 @@
 package wipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,26 +28,33 @@ type Device struct {
 type step struct {
 	name string
 	do   func(context.Context, *Order, *Device) error
+	// last is set where all before must have been done.
+	last bool
 }
 
 // steps are in the order in which they must not be left undone: first what lets
 // others pass for the device, last what needs podman.
 var steps = []step{
-	{"keys", removeSecrets},
-	{"state", removeState},
-	{"workloads", removeWorkloads},
-	{"done", markDone},
+	{name: "keys", do: removeSecrets},
+	{name: "state", do: removeState},
+	{name: "workloads", do: removeWorkloads},
+	{name: "done", do: markDone, last: true},
 }
 
 // Finish carries an order out, and returns [ErrWiped] once nothing is left to do.
-// Any other error says that it is to be called again.
+// Any other error says that it is to be called again. What cannot be removed, such as
+// a key where the agent may not write, keeps nothing else on the device.
 func Finish(ctx context.Context, order *Order, device *Device) error {
+	var problems []error
 	for _, s := range steps {
+		if s.last && len(problems) > 0 {
+			break
+		}
 		if err := s.do(ctx, order, device); err != nil {
-			return fmt.Errorf("wipe %s: %w", s.name, err)
+			problems = append(problems, fmt.Errorf("wipe %s: %w", s.name, err))
 		}
 	}
-	return ErrWiped
+	return cmp.Or(errors.Join(problems...), ErrWiped)
 }
 
 func removeSecrets(_ context.Context, _ *Order, device *Device) error {

@@ -105,6 +105,35 @@ func TestKeysGoThoughPodmanIsAway(t *testing.T) {
 	}
 }
 
+// A key where the agent may not write, say, is no reason to leave all else.
+func TestAllElseGoesThoughAKeyCannot(t *testing.T) {
+	d, removed := device(t)
+	// It cannot be removed as a file is.
+	stuck := filepath.Join(d.Secrets[0], "stuck")
+	if err := errors.Join(os.Remove(d.Secrets[0]), os.MkdirAll(stuck, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	order := &Order{Workloads: true}
+	if err := order.Write(d.StateDir); err != nil {
+		t.Fatal(err)
+	}
+	if err := Finish(t.Context(), order, d); err == nil || errors.Is(err, ErrWiped) {
+		t.Errorf("it ends with %v", err)
+	}
+	if names := left(t, d); *removed != 1 || !slices.Equal(names, []string{"audit.jsonl", "audit.jsonl.1", fileName, "key.json"}) {
+		t.Errorf("%v are left, workloads were removed %d times", names, *removed)
+	}
+	if order, err := Read(d.StateDir); err != nil || order.Done {
+		t.Errorf("the order is %+v, %v", order, err)
+	}
+	if err := os.Remove(stuck); err != nil {
+		t.Fatal(err)
+	}
+	if err := Finish(t.Context(), order, d); !errors.Is(err, ErrWiped) {
+		t.Errorf("then it ends with %v", err)
+	}
+}
+
 func TestOrderThatCannotBeReadIsOne(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.WriteFile(filepath.Join(folder, fileName), []byte("{"), 0o600); err != nil {
