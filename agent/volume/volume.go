@@ -133,6 +133,9 @@ func (k *Keeper) place(path string) (folder, rest string, err error) {
 	if _, inside := below(private, real); inside {
 		return "", "", fmt.Errorf("%s: %w: it is the agent's own", path, ErrForbidden)
 	}
+	if _, holds := below(real, private); holds {
+		return "", "", fmt.Errorf("%s: %w: the agent's own folder %s lies in it", path, ErrForbidden, k.private)
+	}
 	for _, allowed := range k.allowed {
 		folder, err := resolve(allowed)
 		if err != nil {

@@ -170,6 +170,13 @@ func TestForbidden(t *testing.T) {
 			t.Errorf("%s: it changed %s", path, other)
 		}
 	}
+	// What holds the agent's folder would show it.
+	all := volume.New(volumes(t.TempDir()), "device-1", []string{"/"}, private)
+	for _, path := range []string{srv, filepath.Dir(srv), "/"} {
+		if _, err := all.Ensure(t.Context(), protocol.Volume{HostPath: path, MountPath: "/data"}); !errors.Is(err, volume.ErrForbidden) {
+			t.Errorf("%s: got %v, want ErrForbidden", path, err)
+		}
+	}
 	nothing := volume.New(volumes(t.TempDir()), "device-1", nil, private)
 	if _, err := nothing.Ensure(t.Context(), protocol.Volume{HostPath: srv, MountPath: "/data"}); !errors.Is(err, volume.ErrForbidden) {
 		t.Errorf("with no folder allowed: got %v, want ErrForbidden", err)
