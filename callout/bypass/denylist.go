@@ -162,7 +162,7 @@ func AsCallout(ctx context.Context, address string, seed []byte) ([]Finding, err
 	if err != nil {
 		return nil, fmt.Errorf("come in as the callout: %w", err)
 	}
-	nc, err := nats.Connect(address, nats.Name("fleet-callout verify"), nats.Nkey(public, user.Sign), nats.Timeout(attemptTimeout), nats.NoReconnect())
+	nc, err := dial(address, nats.Nkey(public, user.Sign))
 	switch {
 	case refused(err):
 		return nil, fmt.Errorf("come in as the callout: %w: %w", ErrNotAdmitted, err)

@@ -182,11 +182,11 @@ func Connect(ctx context.Context, address string) ([]Finding, error) {
 		{AnyToken, "who sends a token that nobody made came in", nats.Token("verify")},
 		{PasswordUser, "who sends a name and a password that nobody gave came in", nats.UserInfo("verify", "verify")},
 	} {
-		options := []nats.Option{nats.Name("fleet-callout verify"), nats.Timeout(attemptTimeout), nats.NoReconnect()}
+		var options []nats.Option
 		if attempt.option != nil {
 			options = append(options, attempt.option)
 		}
-		switch nc, err := nats.Connect(address, options...); {
+		switch nc, err := dial(address, options...); {
 		case refused(err):
 			continue
 		case err != nil:
@@ -198,6 +198,12 @@ func Connect(ctx context.Context, address string) ([]Finding, error) {
 			"look at authorization, no_auth_user and at what the callout says of this connection (clientName fleet-callout verify)")
 	}
 	return c.found, nil
+}
+
+// dial connects once, to the server at address alone: not to others of its cluster.
+func dial(address string, options ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect(address, append(options,
+		nats.Name("fleet-callout verify"), nats.Timeout(attemptTimeout), nats.NoReconnect(), nats.IgnoreDiscoveredServers())...)
 }
 
 // refused reports whether err says that the server let nobody in. Any other, such as

@@ -1,17 +1,20 @@
 package bypass_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +28,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seatrial/seatrial/callout/bypass"
+	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -194,6 +198,52 @@ func TestAttemptThatCouldNotBeMadeIsNoRefusal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// It is the server that was named which is tried, not those of its cluster that it
+// tells of, at addresses by which they may be reached from elsewhere alone.
+func TestOtherServersOfAClusterAreNotTried(t *testing.T) {
+	routes, nowhere := port.ForTest(t).Address(), "127.0.0.1:1"
+	b := newBroker(newKeys(t))
+	b.callout, b.list = "account: AUTH", nil
+	b.top = fmt.Sprintf(`server_name: a, cluster { name: a, listen: %q, routes: [ "nats://127.0.0.1:1" ], authorization { user: a, password: b } }`, routes)
+	s := run(t, b)
+	other, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, ClientAdvertise: nowhere, Cluster: server.ClusterOpts{Name: "a", Host: "127.0.0.1", Port: -1, Username: "a", Password: "b"},
+		Routes: []*url.URL{{Scheme: "nats", Host: routes, User: url.UserPassword("a", "b")}}, NoLog: true, NoSigs: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Start()
+	t.Cleanup(func() { other.Shutdown(); other.WaitForShutdown() })
+	for end := time.Now().Add(patience); !strings.Contains(greeting(t, s.url), nowhere); {
+		if time.Now().After(end) {
+			t.Fatal("the servers did not find each other")
+		}
+	}
+
+	if found, err := bypass.Connect(t.Context(), s.url); err != nil || len(found) > 0 {
+		t.Errorf("found %v, error %v", found, err)
+	}
+	if _, err := bypass.AsCallout(t.Context(), s.url, b.seeds[b.other]); !errors.Is(err, bypass.ErrNotAdmitted) {
+		t.Errorf("as another than the callout: %v", err)
+	}
+}
+
+// greeting is what a server tells before it knows who comes.
+func greeting(t *testing.T, address string) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(address, "nats://"), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
 }
 
 // selfSigned makes a certificate for this machine that nobody trusts.
