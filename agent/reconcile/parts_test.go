@@ -3,14 +3,17 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/update"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -88,6 +91,37 @@ func TestTrialDoesNotBelieveTheClock(t *testing.T) {
 				t.Errorf("of another life it is %d", got)
 			}
 		})
+	}
+}
+
+// The pruner asks what is needed whenever it likes, also while a new state comes.
+func TestNeedsAreToldWhileAStateComes(t *testing.T) {
+	r := New(Settings{StateDir: t.TempDir(), Changed: func() {}}, newPodman(), quiet)
+	defer r.queue.ShutDown()
+	var all []protocol.Container
+	for i := range protocol.MaxContainers {
+		c := web()
+		c.Name = fmt.Sprintf("c-%d", i)
+		all = append(all, c)
+		r.updates.Change(c.Name, func(record *update.Record) { record.Good = "id-1" })
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		for revision := range 2000 {
+			r.Accept(state(uint64(revision), all...))
+		}
+	})
+	both.Go(func() {
+		for range 20000 {
+			r.Needs()
+		}
+	})
+	done := make(chan struct{})
+	go func() { defer close(done); both.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(deadline):
+		t.Fatal("each waits for the other")
 	}
 }
 

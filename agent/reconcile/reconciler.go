@@ -276,11 +276,13 @@ func (r *Reconciler) Reject(rejection *desired.Rejection) {
 // back may need, by their ids. Known is false before there is a desired state.
 func (r *Reconciler) Needs() (known bool, references, ids []string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	known = r.known
 	for _, name := range r.order {
 		references = append(references, r.wanted[name].Container.Image)
 	}
-	return r.known, references, r.updates.Images()
+	r.mu.Unlock()
+	// What is remembered asks in its turn what is wanted: never both at once.
+	return known, references, r.updates.Images()
 }
 
 // want is what a container should be; nil if it should not be there.
