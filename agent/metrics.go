@@ -33,6 +33,7 @@ func (a *agent) collect(page *selfmetrics.Page) {
 	}
 	for _, phase := range []protocol.ContainerPhase{
 		protocol.ContainerPending, protocol.ContainerRunning, protocol.ContainerCompleted, protocol.ContainerFailed,
+		protocol.ContainerRolledBack,
 	} {
 		gauge("containers", "Containers that should be there, by phase.", float64(phases[phase]), "phase", string(phase))
 	}

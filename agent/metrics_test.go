@@ -31,7 +31,7 @@ func TestAgentSaysHowItIsDoing(t *testing.T) {
 		}
 		for _, line := range []string{
 			`fleet_agent_info{version="test",device="device-1"} 1`, "fleet_agent_connected 1", fmt.Sprintf("fleet_agent_desired_revision %d", revision),
-			`fleet_agent_containers{phase="Running"} 1`, `fleet_agent_containers{phase="Failed"} 0`, `fleet_agent_pressure{type="DiskPressure"} `,
+			`fleet_agent_containers{phase="Running"} 1`, `fleet_agent_containers{phase="Failed"} 0`, `fleet_agent_containers{phase="RolledBack"} 0`, `fleet_agent_pressure{type="DiskPressure"} `,
 			"fleet_agent_clock_offset_seconds ", "process_resident_memory_bytes ",
 		} {
 			if !strings.Contains(string(page), "\n"+line) {
