@@ -353,7 +353,7 @@ func TestForeignWritesAreCorrected(t *testing.T) {
 
 // TestOneOfTwoOperatorsWorks hands the work over from one to the other.
 func TestOneOfTwoOperatorsWorks(t *testing.T) {
-	elect := []string{"--leader-elect", "--leader-election-namespace", "default"}
+	elect := []string{"--leader-elect", "--leader-election-namespace", operatortest.LeaderNamespace}
 	s := newStack(t, elect...)
 	first := s.operator
 	s.join("device-1", map[string]string{"group": "a"})

@@ -73,6 +73,9 @@ const operatorUser = "operator"
 // ConfigMaps.
 const DataNamespace = "default"
 
+// LeaderNamespace is the one in which operators agree on whose turn it is.
+const LeaderNamespace = "default"
+
 // EnrolNamespace is the one in which the operator finds enrolment tokens.
 const EnrolNamespace = "enrolment"
 
@@ -93,7 +96,13 @@ func (c *Cluster) allow() error {
 		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": role.GetKind(), "name": role.GetName()},
 		"subjects": []any{map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": operatorUser}},
 	}
-	// What the chart gives it in the namespaces that it is told.
+	// What the chart gives it in its own namespace, and in those that it is told.
+	lease := []string{"fleet-operator.fleet.seatrial.dev"}
+	leader, leads := grant(LeaderNamespace, "fleet-operator-leader",
+		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
+		rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: lease, Verbs: []string{"get", "update"}},
+		rbacv1.PolicyRule{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
+	)
 	data, reads := grant(DataNamespace, "fleet-operator-data", rbacv1.PolicyRule{
 		APIGroups: []string{""}, Resources: []string{"secrets", "configmaps"}, Verbs: []string{"get", "watch"},
 	})
@@ -101,7 +110,7 @@ func (c *Cluster) allow() error {
 		APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get", "update"},
 	})
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: EnrolNamespace}}
-	for _, o := range []client.Object{role, binding, data, reads, namespace, tokens, uses} {
+	for _, o := range []client.Object{role, binding, leader, leads, data, reads, namespace, tokens, uses} {
 		if err := c.Client.Create(context.Background(), o); err != nil {
 			return fmt.Errorf("give the operator its role: %w", err)
 		}
@@ -109,10 +118,10 @@ func (c *Cluster) allow() error {
 	return nil
 }
 
-// grant is a role of one rule in a namespace, and what gives it to the operator's user.
-func grant(namespace, name string, rule rbacv1.PolicyRule) (*rbacv1.Role, *rbacv1.RoleBinding) {
+// grant is a role in a namespace, and what gives it to the operator's user.
+func grant(namespace, name string, rules ...rbacv1.PolicyRule) (*rbacv1.Role, *rbacv1.RoleBinding) {
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
-	return &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}}, &rbacv1.RoleBinding{
+	return &rbacv1.Role{ObjectMeta: meta, Rules: rules}, &rbacv1.RoleBinding{
 		ObjectMeta: meta,
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: operatorUser}},
