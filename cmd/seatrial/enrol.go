@@ -31,6 +31,10 @@ func (a *app) enrol() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if valid < time.Second {
+				// It would take the place of a token that works.
+				return fmt.Errorf("--valid %s: nobody could use the token: want a second at least", valid)
+			}
 			token, secret, err := enrol.NewToken(namespace, id, time.Now().Add(valid))
 			if err != nil {
 				return err

@@ -80,6 +80,8 @@ func TestCommandsSayWhatIsWrong(t *testing.T) {
 		{[]string{"command", "device-1", "ping"}, []string{"embedded", "seatrial up"}},
 		{[]string{"enrol", "Device.1"}, []string{"Device.1"}},
 		{[]string{"enrol", "device-1"}, []string{"embedded", "seatrial up"}},
+		{[]string{"enrol", "device-1", "--valid", "-1h"}, []string{"--valid", "-1h0m0s"}},
+		{[]string{"enrol", "device-1", "--valid", "0s"}, []string{"--valid"}},
 		{[]string{"test", "extra"}, []string{"extra"}},
 	} {
 		_, _, err := run(t, row.args...)
