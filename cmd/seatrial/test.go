@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -168,8 +169,11 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 		profile.EnvironmentVariable+"="+w.Environment.Name(),
 	)
 	suite.Stdout, suite.Stderr = w.app.out, w.app.err
-	// A session's signal reaches only us: the suite is asked once, by us.
-	suite.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A session's signal reaches only us: the suite is asked once, by us; or by the kernel
+	// if we are killed, which it notices by the end of the thread that started the suite.
+	suite.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	suite.Cancel = func() error { return suite.Process.Signal(os.Interrupt) }
 	suite.WaitDelay = suiteGrace
 	if err := suite.Run(); err != nil {

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seatrial/seatrial/fixtures/binary"
 	"github.com/seatrial/seatrial/fixtures/cluster"
@@ -78,6 +83,63 @@ func TestSuiteFindsTheSameFiles(t *testing.T) {
 	for i, got := range strings.Fields(out.String()) {
 		if want := filepath.Join(here, strings.ToLower(named[i])); got != want {
 			t.Errorf("$%s is %s to the suite, want %s", named[i], got, want)
+		}
+	}
+}
+
+// commandVariable names the folder in which this program, run once more, runs a suite as
+// a command that is about to be killed.
+const commandVariable = "SEATRIAL_TEST_COMMAND"
+
+// Who is killed cannot end the suite: it would go on killing brokers, and hold the
+// environment, with nobody to tell.
+func TestSuiteEndsWithItsCommand(t *testing.T) {
+	if folder := os.Getenv(commandVariable); folder != "" {
+		w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder}, app: &app{out: io.Discard, err: io.Discard}}
+		t.Fatal(w.runSuite(t.Context(), suite{}, func() (string, error) { return filepath.Join(folder, "suite"), nil }, ""))
+	}
+	folder := t.TempDir()
+	const script = "#!/bin/sh\ntrap 'echo ended > ended; exit' INT\necho $$ > begun.new; mv begun.new begun\nwhile :; do sleep 0.1; done\n"
+	if err := os.WriteFile(filepath.Join(folder, "suite"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(self, "-test.run=^"+t.Name()+"$")
+	command.Env = append(os.Environ(), commandVariable+"="+folder)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	begun := await(t, filepath.Join(folder, "begun"))
+	suite, err := strconv.Atoi(strings.TrimSpace(begun))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(suite, syscall.SIGKILL) })
+	if err := command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = command.Wait() // it was killed
+	await(t, filepath.Join(folder, "ended"))
+}
+
+// await returns what is in a file as soon as there is one.
+func await(t *testing.T, path string) string {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for {
+		text, err := os.ReadFile(path)
+		if err == nil {
+			return string(text)
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(err)
 		}
 	}
 }
