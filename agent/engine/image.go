@@ -88,7 +88,19 @@ func (e *Engine) RemoveImage(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	_, errs := images.Remove(ctx, []string{id}, new(images.RemoveOptions).WithForce(false).WithIgnore(true))
+	report, err := images.GetImage(ctx, id, nil)
+	if status(err) == http.StatusNotFound {
+		return nil
+	}
+	if err != nil {
+		return failed(fmt.Sprintf("inspect image %q", id), err)
+	}
+	// By its id podman removes none that has several tags. It goes with the last.
+	names := []string{id}
+	if len(report.RepoTags) > 1 {
+		names = report.RepoTags
+	}
+	_, errs := images.Remove(ctx, names, new(images.RemoveOptions).WithForce(false).WithIgnore(true))
 	if err := errors.Join(errs...); err != nil && status(err) != http.StatusNotFound {
 		return failed(fmt.Sprintf("remove image %q", id), err)
 	}

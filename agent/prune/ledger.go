@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/keep"
 )
 
@@ -46,6 +47,14 @@ func (l *ledger) add(id string, names []string) error {
 	defer l.mu.Unlock()
 	l.images[id] = pulled{Names: slices.Clone(names)}
 	return l.save()
+}
+
+// owns reports whether an image is the agent's own, by all names that it has.
+func (l *ledger) owns(image engine.ImageSummary) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	record, pulled := l.images[image.ID]
+	return pulled && named(image, record)
 }
 
 // all returns what was pulled.

@@ -113,6 +113,49 @@ func TestRemovesWhatNothingNeeds(t *testing.T) {
 	}
 }
 
+// An image that the agent pulled under two names is its own as one with a single name
+// is, and not one that it pulled under the second alone.
+func TestRemovesWhatItPulledUnderTwoNames(t *testing.T) {
+	podman := podmantest.Start(t)
+	e := engine.New(podman.Socket)
+	t.Cleanup(e.Close)
+	const registry = podmantest.Registry + "/"
+	p := New(Settings{StateDir: t.TempDir(), Needs: func() Needs { return Needs{Known: true} }}, e, quiet)
+	ids := make(map[string]string)
+	for _, name := range []string{"own", "brought"} {
+		first, second := registry+name+":1", registry+name+":stable"
+		podman.Load(t, first, v1.Config{Entrypoint: []string{podmantest.Workload}, Labels: map[string]string{"name": name}})
+		podman.Exec(t, "tag", first, second)
+		for _, tag := range []string{first, second} {
+			podman.Exec(t, "push", "--tls-verify=false", tag)
+		}
+		if name == "own" {
+			podman.Exec(t, "rmi", first, second)
+		} else {
+			podman.Exec(t, "rmi", second)
+		}
+		for _, tag := range []string{first, second} {
+			if err := p.Pull(t.Context(), tag); err != nil {
+				t.Fatal(err)
+			}
+		}
+		image, err := e.Image(t.Context(), second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = image.ID
+	}
+	if err := p.pass(t.Context(), time.Now(), true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Image(t.Context(), ids["own"]); !errors.Is(err, engine.ErrNoImage) {
+		t.Errorf("its own is there: %v", err)
+	}
+	if _, err := e.Image(t.Context(), ids["brought"]); err != nil {
+		t.Errorf("another's is gone: %v", err)
+	}
+}
+
 func TestRule(t *testing.T) {
 	start := time.Unix(1e9, 0)
 	rapid.Check(t, func(t *rapid.T) {
@@ -137,7 +180,7 @@ func TestRule(t *testing.T) {
 			for _, id := range going {
 				record, ours := v.pulled[id]
 				i := slices.IndexFunc(v.images, func(s engine.ImageSummary) bool { return s.ID == id })
-				if !ours || v.needed[id] || i < 0 || !v.named(v.images[i], record) {
+				if !ours || v.needed[id] || i < 0 || !named(v.images[i], record) {
 					t.Fatalf("%s goes: %+v", id, v)
 				}
 				if first, seen := since[id]; !short && (!seen || now.Sub(first) < time.Hour) {

@@ -65,7 +65,7 @@ func New(settings Settings, podman Engine, log *slog.Logger) *Pruner {
 }
 
 // Pull pulls an image, and notes that the agent did unless it was there before under
-// another name.
+// another's name.
 func (p *Pruner) Pull(ctx context.Context, reference string) error {
 	before, err := p.engine.Images(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *Pruner) note(ctx context.Context, reference string, before []engine.Ima
 		return err
 	}
 	is := func(s engine.ImageSummary) bool { return s.ID == image.ID }
-	if slices.ContainsFunc(before, is) {
+	if i := slices.IndexFunc(before, is); i >= 0 && !p.ledger.owns(before[i]) {
 		return nil
 	}
 	after, err := p.engine.Images(ctx)

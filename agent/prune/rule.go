@@ -27,7 +27,7 @@ func (v *view) judge(now time.Time, after time.Duration, short bool) (going []st
 		if !ours {
 			continue
 		}
-		if v.needed[image.ID] || !v.named(image, record) {
+		if v.needed[image.ID] || !named(image, record) {
 			record.Since = time.Time{}
 			known[image.ID] = record
 			continue
@@ -53,6 +53,6 @@ func (v *view) judge(now time.Time, after time.Duration, short bool) (going []st
 }
 
 // named reports whether the image has no name but those that it was pulled with.
-func (v *view) named(image engine.ImageSummary, record pulled) bool {
+func named(image engine.ImageSummary, record pulled) bool {
 	return !slices.ContainsFunc(image.Names, func(name string) bool { return !slices.Contains(record.Names, name) })
 }
