@@ -179,20 +179,27 @@ func (s *swarm) plain(ctx context.Context, id protocol.DeviceID, credentials ...
 	return nil
 }
 
-// readTimeout bounds one read of the desired state, as the agent does.
-const readTimeout = 5 * time.Second
+// readTimeout bounds one read of the desired state, readAgain is the time until the
+// next if it failed, both as with the agent.
+const (
+	readTimeout = 5 * time.Second
+	readAgain   = 500 * time.Millisecond
+)
 
 // greet does after each connect what an agent does at once: it says that it is
 // alive and reads its desired state. A device counts as up when it has.
 func (s *swarm) greet(ctx context.Context, id protocol.DeviceID, up chan struct{},
 	publish func(string, []byte) error, request func(context.Context, string, []byte) (*nats.Msg, error),
 ) {
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-up:
+		case <-again:
 		}
+		again = nil
 		beat, err := (&protocol.Heartbeat{Version: protocol.Version, Device: id, Time: time.Now(), Sequence: 1}).Encode()
 		if err == nil {
 			err = publish(protocol.HeartbeatSubject(id), beat)
@@ -202,9 +209,12 @@ func (s *swarm) greet(ctx context.Context, id protocol.DeviceID, up chan struct{
 			_, err = request(reading, protocol.BucketDesired.DirectGet(id), nil)
 			cancel()
 		}
-		if err == nil {
-			s.teller.up(id)
+		if err != nil {
+			// The connection may stand: only the read may have come too early, or taken
+			// too long.
+			again = time.After(readAgain)
+			continue
 		}
-		// A connection that was lost meanwhile is followed by another.
+		s.teller.up(id)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/seatrial/seatrial/agent/internal/brokertest"
@@ -154,6 +155,38 @@ func TestDefaultsConnect(t *testing.T) {
 	stop := f.run()
 	defer stop()
 	f.up(time.Time{})
+}
+
+// A device that cannot read its desired state at first, as the broker has come up
+// with its streams not there yet, reads it again, as an agent does.
+func TestReadThatFailedIsMadeAgain(t *testing.T) {
+	for _, client := range []Client{ClientAgent, ClientDefaults} {
+		t.Run(string(client), func(t *testing.T) {
+			f := newFleet(t, client, "da")
+			js, err := jetstream.New(f.broker.Operator())
+			if err == nil {
+				err = js.DeleteStream(t.Context(), protocol.BucketDesired.Stream())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			admin := f.broker.Admin("alice")
+			beats, err := admin.SubscribeSync(protocol.AllHeartbeats)
+			if err == nil {
+				err = admin.FlushTimeout(deadline)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop := f.run()
+			defer stop()
+			if _, err := beats.NextMsg(deadline); err != nil {
+				t.Fatal(err)
+			}
+			f.broker.MakeBuckets()
+			f.up(time.Time{})
+		})
+	}
 }
 
 func TestConfigurationIsChecked(t *testing.T) {
