@@ -69,8 +69,11 @@ func (s *stand) usage(ctx context.Context) (u usage, err error) {
 		counts: s.swarms.counted(), decisions: maps.Clone(s.gone.decisions),
 	}
 	for number, p := range s.callouts {
-		if p == nil || !p.alive() {
-			continue
+		if p == nil {
+			continue // There is none, or it was killed on purpose.
+		}
+		if !p.alive() {
+			return u, p.ended()
 		}
 		u.callouts += p.cpu()
 		if s.system.callout != ourCallout {

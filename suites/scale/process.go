@@ -121,6 +121,15 @@ func (p *process) tail() string {
 	return string(bytes.TrimSpace(data[max(0, len(data)-tailBytes):]))
 }
 
+// ended says how a process ended that should run.
+func (p *process) ended() error {
+	how := p.err
+	if how == nil {
+		how = errors.New("without an error")
+	}
+	return fmt.Errorf("%s has ended (%w):\n%s", p.name, how, p.tail())
+}
+
 // ready calls probe until it returns nil, the process ends, or ctx does.
 func (p *process) ready(ctx context.Context, probe func(context.Context) error) error {
 	tick := time.NewTicker(poll)
@@ -133,7 +142,7 @@ func (p *process) ready(ctx context.Context, probe func(context.Context) error) 
 		select {
 		case <-tick.C:
 		case <-p.done:
-			return fmt.Errorf("%s has ended (%w):\n%s", p.name, p.err, p.tail())
+			return p.ended()
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w: %w\n%s", p.name, context.Cause(ctx), err, p.tail())
 		}

@@ -137,6 +137,11 @@ func (r *Run) printGoals(w io.Writer) {
 		fmt.Fprintf(w, "goal %s: %.2f, wanted %.2f: %s\n", what, got, goal, word)
 	}
 	fmt.Fprintln(w)
+	if ours.Back < ours.Devices {
+		// Figures of those who are back say nothing of the others.
+		fmt.Fprintf(w, "goal all back: %d of %d: missed\n", ours.Back, ours.Devices)
+		return
+	}
 	judge("all back, seconds after the kill", ours.Last, goalLast, ours.Last <= goalLast)
 	judge("callout, µs of processor time a admission", ours.CalloutCPU, goalCalloutCPU, ours.CalloutCPU <= goalCalloutCPU)
 	if other := r.find(LibraryAgent, goalDevices); other != nil && other.CalloutCPU > 0 {
@@ -149,22 +154,28 @@ func (r *Run) printGoals(w io.Writer) {
 func (r *Run) printBefore(w io.Writer, before []Run) {
 	for i := range r.Results {
 		now := &r.Results[i]
-		run, then := earlier(before, now)
+		run, then := r.earlier(before, now)
 		if then == nil {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s, %s, %d devices, since %s (load %.1f): last %+.1f s, admits/s %+.0f %%, callout %+.0f %%, server %+.0f %%, mints %+d, turned away %+d",
-			now.System, now.Scenario, now.Devices, run.Time.Format(time.DateOnly), run.Load, now.Last-then.Last,
+		fmt.Fprintf(w, "\n%s, %s, %d devices, since %s (load %.1f): back %+d, last %+.1f s, admits/s %+.0f %%, callout %+.0f %%, server %+.0f %%, mints %+d, turned away %+d",
+			now.System, now.Scenario, now.Devices, run.Time.Format(time.DateOnly), run.Load, now.Back-then.Back, now.Last-then.Last,
 			change(then.AdmitsPerSecond, now.AdmitsPerSecond), change(then.CalloutCPU, now.CalloutCPU), change(then.ServerCPU, now.ServerCPU),
 			now.Mints-then.Mints, now.TurnedAway-then.TurnedAway)
 	}
 	fmt.Fprintln(w)
 }
 
-func earlier(before []Run, now *Result) (*Run, *Result) {
+// earlier is the last of before that measured the same: with another spread, or on
+// more processors, a fleet comes back otherwise.
+func (r *Run) earlier(before []Run, now *Result) (*Run, *Result) {
 	for i := range before {
+		if before[i].CPUs != r.CPUs {
+			continue
+		}
 		for j := range before[i].Results {
-			if then := &before[i].Results[j]; then.System == now.System && then.Scenario == now.Scenario && then.Devices == now.Devices {
+			then := &before[i].Results[j]
+			if then.System == now.System && then.Scenario == now.Scenario && then.Devices == now.Devices && then.Spread == now.Spread {
 				return &before[i], then
 			}
 		}

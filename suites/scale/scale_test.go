@@ -184,3 +184,43 @@ func TestRunsAreKept(t *testing.T) {
 		t.Error("a damaged file is taken for results")
 	}
 }
+
+// A fleet of which some did not come back has met no goal, however soon the others
+// were there.
+func TestGoalsAreMissedByWhoIsNotBack(t *testing.T) {
+	run := scale.NewRun(400)
+	run.Results = []scale.Result{{System: scale.Seatrial.Name, Scenario: scale.Broker.Name, Devices: 5000, Back: 4999, Last: 9, CalloutCPU: 100}}
+	var text strings.Builder
+	if err := run.Print(&text, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "missed") || strings.Contains(text.String(), ": met") {
+		t.Errorf("the report says\n%s", &text)
+	}
+}
+
+// What was spread over another time, or ran on more processors, is another
+// measurement.
+func TestOnlyTheSameIsCompared(t *testing.T) {
+	result := scale.Result{System: scale.Seatrial.Name, Scenario: scale.Broker.Name, Devices: 1000, Back: 1000, Spread: 2.75, Last: 3}
+	for name, c := range map[string]struct {
+		change   func(*scale.Run)
+		compared bool
+	}{
+		"the same":           {func(*scale.Run) {}, true},
+		"another spread":     {func(r *scale.Run) { r.Results[0].Spread = 4.4 }, false},
+		"other processors":   {func(r *scale.Run) { r.CPUs *= 2 }, false},
+		"more were measured": {func(r *scale.Run) { r.Results[0].Devices = 2000 }, false},
+	} {
+		now, before := scale.NewRun(400), scale.NewRun(400)
+		now.Results, before.Results = []scale.Result{result}, []scale.Result{result}
+		c.change(before)
+		var text strings.Builder
+		if err := now.Print(&text, []scale.Run{*before}); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(text.String(), "devices, since ") != c.compared {
+			t.Errorf("%s: the report says\n%s", name, &text)
+		}
+	}
+}

@@ -270,6 +270,7 @@ func (s *stand) killCallout(ctx context.Context, number int) error {
 		}
 	}
 	p.kill()
+	s.callouts[number] = nil
 	return nil
 }
 

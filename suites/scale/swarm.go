@@ -184,7 +184,7 @@ func (s *swarms) problem() error {
 	s.mu.Unlock()
 	for _, p := range s.processes {
 		if !p.alive() {
-			err = errors.Join(err, fmt.Errorf("%s has ended (%w):\n%s", p.name, p.err, p.tail()))
+			err = errors.Join(err, p.ended())
 		}
 	}
 	return err
