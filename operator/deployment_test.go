@@ -490,27 +490,23 @@ func TestAMistakeEmptiesNoDevice(t *testing.T) {
 	_, revision := s.runs("one", "app", "other")
 	s.answer("one", nil)
 	s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
-	for name, edit := range map[string]func(*v1alpha1.DeploymentSpec){
-		"two things at one place": func(spec *v1alpha1.DeploymentSpec) {
+	for name, row := range map[string]struct {
+		edit   func(*v1alpha1.DeploymentSpec)
+		counts v1alpha1.Aggregate
+	}{
+		"two things at one place": {func(spec *v1alpha1.DeploymentSpec) {
 			spec.Containers[0].Volumes = []v1alpha1.Volume{{Name: "data", MountPath: "/etc/app"}}
 			spec.Containers[0].Files = []v1alpha1.File{{Path: "/etc/app", Content: new("text")}}
-		},
-		"a selector that no label can match": func(spec *v1alpha1.DeploymentSpec) {
+		}, v1alpha1.Aggregate{Matched: 1, Failed: 1}},
+		"a selector that no label can match": {func(spec *v1alpha1.DeploymentSpec) {
 			spec.Selector.MatchLabels = map[string]string{"group": "a b"}
-		},
+		}, v1alpha1.Aggregate{}},
 	} {
 		s.must(cluster.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 		good := d.Spec.DeepCopy()
-		s.change(d, edit)
-		s.eventually(name+" is told", func(ctx context.Context) error {
-			if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
-				return err
-			}
-			if d.Status.ObservedGeneration != d.Generation {
-				return fmt.Errorf("the status is about generation %d of %d", d.Status.ObservedGeneration, d.Generation)
-			}
-			return condition(d.Status.Conditions, v1alpha1.DeploymentReady, metav1.ConditionFalse, "Invalid")
-		})
+		s.change(d, row.edit)
+		now := s.counts(d, row.counts)
+		s.must(condition(now.Status.Conditions, v1alpha1.DeploymentReady, metav1.ConditionFalse, "Invalid"))
 		witness := protocol.DeviceID(strings.ReplaceAll(name, " ", "-"))
 		s.join(witness, map[string]string{"group": "a"})
 		s.must(s.devices.Status(t.Context(), &protocol.DeviceStatus{Device: witness}))

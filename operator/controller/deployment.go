@@ -134,14 +134,7 @@ func names(document []byte, uid string) bool {
 func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error {
 	before := d.DeepCopy()
 	d.Status.ObservedGeneration = d.Generation
-	source, err := render.NewSource(d)
-	if err != nil {
-		d.Status.Aggregate, d.Status.Failures = v1alpha1.Aggregate{}, nil
-		for _, condition := range []string{v1alpha1.DeploymentReady, v1alpha1.DeploymentProgressing, v1alpha1.DeploymentConflict} {
-			set(d, condition, false, "Invalid", err.Error())
-		}
-		return r.write(ctx, before, d)
-	}
+	source, invalid := render.NewSource(d)
 	uid := string(d.UID)
 	var matched []aggregate.Device
 	conflicts := make(map[string][]string)
@@ -164,6 +157,9 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 	})
 	d.Status.Aggregate, d.Status.Failures = aggregate.Add(source.Ref, source.Containers(), matched)
 	conditions(d, conflicts)
+	if invalid != nil {
+		set(d, v1alpha1.DeploymentReady, false, render.ReasonInvalid, invalid.Error())
+	}
 	return r.write(ctx, before, d)
 }
 
