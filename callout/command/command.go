@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"runtime/debug"
 
 	"github.com/seatrial/seatrial/callout"
 	"github.com/seatrial/seatrial/callout/config"
@@ -56,9 +54,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func run(ctx context.Context, file string, stderr io.Writer) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(callout.GCPercent)
-	}
+	tune(memoryFile)
 	c, err := config.Load(file)
 	if err != nil {
 		return err
