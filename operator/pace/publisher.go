@@ -48,6 +48,8 @@ type Publisher struct {
 	inForce atomic.Int64
 	// long is since when the spread is too long; zero if it is not.
 	long time.Time
+	// server is the broker's process that we were connected to last, by its id.
+	server string
 }
 
 // NewPublisher returns a publisher that reckons with rate admissions a second
@@ -62,18 +64,33 @@ func (p *Publisher) Start(ctx context.Context) error {
 	defer p.nc.RemoveStatusListener(connected)
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
+	p.restarted()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-connected:
-			p.begin()
+			if p.restarted() {
+				p.begin()
+			}
 		case <-tick.C:
 			if err := p.Publish(ctx); err != nil && ctx.Err() == nil {
 				slog.WarnContext(ctx, "The fleet's settings are not published.", "error", err)
 			}
 		}
 	}
+}
+
+// restarted reports whether we are connected to another process than when it was last
+// asked. Where it is the same, the connection that was lost is ours alone, and devices
+// that go on being heard are none that came back.
+func (p *Publisher) restarted() bool {
+	was, now := p.server, p.nc.ConnectedServerId()
+	if now == "" {
+		return false // It is lost again, and there will be another.
+	}
+	p.server = now
+	return now != was
 }
 
 // Spread is the time over which devices come back, as far as is known; zero if none

@@ -193,3 +193,31 @@ func TestPublisherSeesTheOutage(t *testing.T) {
 	cancel()
 	r.must(<-done)
 }
+
+// That our own connection was renewed brings no device back, and measures nothing: the
+// heartbeats that go on would be taken for a fleet that returns.
+func TestOurOwnConnectionIsNoOutage(t *testing.T) {
+	r := newRig(t)
+	r.publisher.restarted()
+	for _, step := range []struct {
+		name  string
+		renew func()
+		want  bool
+	}{
+		{"our connection was lost", func() { r.must(r.nc.ForceReconnect()) }, false},
+		{"the broker was lost", func() { r.broker.Stop(); r.must(r.broker.Start()) }, true},
+		{"our connection was lost again", func() { r.must(r.nc.ForceReconnect()) }, false},
+	} {
+		back := r.nc.StatusChanged(nats.CONNECTED)
+		step.renew()
+		select {
+		case <-back:
+		case <-time.After(deadline):
+			t.Fatalf("%s: the connection does not come back", step.name)
+		}
+		r.nc.RemoveStatusListener(back)
+		if got := r.publisher.restarted(); got != step.want {
+			t.Errorf("%s: the fleet is taken to come back: %t, want %t", step.name, got, step.want)
+		}
+	}
+}
