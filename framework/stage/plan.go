@@ -152,6 +152,11 @@ func (p *Plan) fingerprint(ctx context.Context) error {
 		})
 	}
 	_ = group.Wait() // errors are kept in the order of the plan
+	for i, err := range failed {
+		if err != nil {
+			p.runner.emit(Event{Kind: Failed, Stage: p.names[i], Err: err})
+		}
+	}
 	if err := errors.Join(failed...); err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}

@@ -219,7 +219,12 @@ func TestFailingFingerprintEndsThePlan(t *testing.T) {
 	s := w.stage("chart")
 	missing := errors.New("no such file")
 	s.Fingerprint = func(context.Context) (string, error) { return "", missing }
-	_, err := stage.NewPlan(t.Context(), open(t), s, w.stage("a"))
+	var told []stage.Event
+	r := &stage.Runner{Environment: open(t), Observer: stage.ObserverFunc(func(ev stage.Event) { told = append(told, ev) })}
+	_, err := r.Plan(t.Context(), s, w.stage("a"))
+	if len(told) != 1 || told[0].Kind != stage.Failed || told[0].Stage != "chart" || !errors.Is(told[0].Err, missing) {
+		t.Errorf("told %+v, want that it failed: reports are made of nothing else", told)
+	}
 	var failed *stage.Error
 	if !errors.As(err, &failed) || failed.Stage != "chart" || failed.Doing != "fingerprint" || !errors.Is(err, missing) {
 		t.Errorf("plan: %v", err)
