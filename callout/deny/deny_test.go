@@ -364,7 +364,7 @@ func TestBrokerThatSharesLess(t *testing.T) {
 		r.follow()
 		r.connect("device-1")
 		r.deny("device-1")
-		r.eventually("somebody is told", func() bool { return strings.Contains(r.said(), "closes no connections") })
+		r.eventually("somebody is told", func() bool { return strings.Contains(r.said(), "Nobody takes a request to close a connection") })
 		if r.mu.Lock(); len(r.expelled) > 0 {
 			t.Errorf("on record is %v", r.expelled)
 		}

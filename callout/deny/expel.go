@@ -79,7 +79,7 @@ type bouncer struct {
 	mu sync.Mutex
 	// closing are the connections that a server was asked to close, by where it answers.
 	closing map[string]Expulsion
-	// deaf says once that no server takes such requests.
+	// deaf has it said once that nobody takes such a request.
 	deaf sync.Once
 }
 
@@ -206,8 +206,8 @@ func (b *bouncer) kicked(msg *nats.Msg) {
 	switch err := json.Unmarshal(msg.Data, &answer); {
 	case msg.Header.Get(headerStatus) != "":
 		b.deaf.Do(func() {
-			log.Error("The broker closes no connections: those who are denied stay until their connection ends. Does it share " +
-				protocol.KickSubject("*") + " of its system account with account " + protocol.AccountAuth + "?")
+			log.Warn("Nobody takes a request to close a connection: its server is gone, or the broker does not share "+protocol.KickSubject("*")+
+				" of its system account with account "+protocol.AccountAuth+", and those who are denied stay until their connection ends.", "name", e.Name, "server", e.Server)
 		})
 	case !asked:
 	case err != nil:
