@@ -234,7 +234,7 @@ func TestOtherServersOfAClusterAreNotTried(t *testing.T) {
 // greeting is what a server tells before it knows who comes.
 func greeting(t *testing.T, address string) string {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(address, "nats://"), patience)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(address, "nats://"))
 	if err != nil {
 		t.Fatal(err)
 	}
