@@ -16,6 +16,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/lab"
 	"github.com/seatrial/seatrial/framework/environment"
 	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/framework/process"
 	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
@@ -101,6 +102,43 @@ func TestStatusOfNothing(t *testing.T) {
 	out, _, err := run(t, "status", "--environment", "nowhere")
 	if err != nil || !strings.Contains(out, "nowhere: nothing is up") {
 		t.Errorf("got %q, %v", out, err)
+	}
+}
+
+// A stage that was brought up may have died since: its record alone does not tell.
+func TestStatusShowsWhatHasDied(t *testing.T) {
+	state, err := os.MkdirTemp("", "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(state) })
+	e, err := environment.Open(t.Context(), environment.Options{Name: "e", State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close() //nolint:errcheck // the folder goes with the test
+	for name, script := range map[string]string{"broker": "exit 0", "callout": "exec sleep 60"} {
+		p, err := process.Start(t.Context(), process.Spec{Name: name, Dir: e.Dir(), Path: "/bin/sh", Args: []string{"-c", script}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "callout" {
+			t.Cleanup(func() { _ = p.Kill(context.WithoutCancel(t.Context())) })
+		} else if err := p.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	a := &app{out: &out}
+	if err := a.showProcesses(&profile.Harness{Environment: e}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"broker": "died", "callout": "runs"} {
+		if !slices.ContainsFunc(strings.Split(out.String(), "\n"), func(line string) bool {
+			return strings.Contains(line, name) && strings.Contains(line, want)
+		}) {
+			t.Errorf("%s: want that it %s:\n%s", name, want, out.String())
+		}
 	}
 }
 

@@ -102,6 +102,13 @@ func (a *app) showProcesses(h *profile.Harness) error {
 		}
 		rows = append(rows, []any{p.Name(), p.PID(), state, "since " + p.Started().Local().Format(time.DateTime)})
 	}
+	died, err := process.Died(h.Environment.Dir())
+	if err != nil {
+		return err
+	}
+	for _, name := range died {
+		rows = append(rows, []any{name, "", "died", ""})
+	}
 	return a.table("processes", rows)
 }
 

@@ -83,26 +83,41 @@ func (p *Process) adopt() (*Process, error) {
 // List returns the recorded processes of the environment's folder dir of which
 // something is left, by name.
 func List(dir string) ([]*Process, error) {
+	found, _, err := look(dir)
+	return found, err
+}
+
+// Died returns the names of those of which nothing is left although nobody stopped them.
+func Died(dir string) ([]string, error) {
+	_, died, err := look(dir)
+	return died, err
+}
+
+// look finds what is recorded, and names what is not there any more.
+func look(dir string) (found []*Process, died []string, err error) {
 	files, err := os.ReadDir(recordDir(dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list processes: %w", err)
+		return nil, nil, fmt.Errorf("list processes: %w", err)
 	}
-	var found []*Process
 	for _, file := range files {
 		name, ok := strings.CutSuffix(file.Name(), ".json")
 		if !ok || !validName.MatchString(name) {
 			continue
 		}
 		p, err := Find(dir, name)
-		if errors.Is(err, ErrNotRunning) {
-			continue
+		switch {
+		case errors.Is(err, ErrNotRunning):
+			// One that is stopped just now is forgotten.
+			if _, err := os.Stat(recordPath(dir, name)); err == nil {
+				died = append(died, name)
+			}
+		case err != nil:
+			return nil, nil, err
+		default:
+			found = append(found, p)
 		}
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, p)
 	}
-	return found, nil
+	return found, died, nil
 }
 
 // Name returns the process's name.
