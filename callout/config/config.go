@@ -104,12 +104,12 @@ func load(file string, open opener) (*Config, error) {
 // choose returns the rules of the file that is named or, without one, the built-in
 // ones for the names of roles in the table roles.
 func choose(top *table.Table) *rules.Set {
-	file, roles := top.Optional("rules_file", ""), top.Table("roles")
+	file, roles := named(top, "rules_file"), top.Table("roles")
 	defer roles.End()
-	named := !roles.Empty()
+	renamed := !roles.Empty()
 	device, admin := roles.Optional("device", string(protocol.RoleDevice)), roles.Optional("admin", string(protocol.RoleAdmin))
 	switch {
-	case file != "" && named:
+	case file != "" && renamed:
 		roles.Problem("", "says nothing beside rules_file, whose rules name their roles themselves")
 	case device == admin:
 		roles.Problem("", "device and admin are both %q", device)

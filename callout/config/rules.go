@@ -9,13 +9,14 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// role is the role that a rule asks for, if it names one. One without a text was not
-// meant for none: claims alone would then decide, and everybody who has them would fit.
-func role(t *table.Table) string {
-	if !t.Has("role") {
+// named is what a key says, if it is there. One without a text was not meant for none:
+// without a role everybody who has a rule's claims would fit, and without a rules file
+// the built-in rules would decide.
+func named(t *table.Table, key string) string {
+	if !t.Has(key) {
 		return ""
 	}
-	return t.Text("role")
+	return t.Text(key)
 }
 
 // readRules reads the tables [[rule]] of the rules file that top names. What is wrong
@@ -29,7 +30,7 @@ func readRules(top *table.Table, name string) *rules.Set {
 	for _, t := range file.Tables("rule") {
 		all = append(all, rules.Rule{
 			Name:     t.Optional("name", ""),
-			Role:     role(t),
+			Role:     named(t, "role"),
 			Without:  t.List("without"),
 			Claims:   t.Table("claims").All(),
 			Template: protocol.Template(t.Optional("template", "")),

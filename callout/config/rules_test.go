@@ -87,6 +87,15 @@ func TestBadRules(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("without a name", func(t *testing.T) {
+		_, file, err := f.load(t, f.render(map[string]string{"rules_file": `""`}))
+		if err == nil {
+			t.Fatal("decided by the built-in rules")
+		}
+		if got := problems(t, file, err); !slices.Equal(got, []string{"rules_file"}) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("not there", func(t *testing.T) {
 		_, file, err := f.load(t, f.render(map[string]string{"rules_file": `"/nowhere"`}))
 		if got := problems(t, file, err); !slices.Equal(got, []string{"rules_file"}) {
