@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/internal/podmantest"
 	"github.com/seatrial/seatrial/protocol"
@@ -169,6 +170,45 @@ func TestStartsAgainWhatIsNotHealthy(t *testing.T) {
 	after := d.await(r, protocol.ContainerRunning)
 	if after.ContainerID != before.ContainerID || after.Restarts == 0 {
 		t.Errorf("it is %+v, was %+v", after, before)
+	}
+}
+
+// What has ended for good is not asked any more how it is. Another container's checks
+// tell the time.
+func TestChecksEndWithTheContainer(t *testing.T) {
+	p, checks := newPodman(), make(chan string, 100)
+	p.ran = func(id string) { checks <- id }
+	r, _ := start(t, p, t.TempDir())
+	checked := func(name string) protocol.Container {
+		c := web()
+		c.Name, c.RestartPolicy = name, protocol.RestartNever
+		c.HealthCheck = &protocol.HealthCheck{Command: []string{"true"}, IntervalSeconds: 1, TimeoutSeconds: 10, Retries: 1}
+		return c
+	}
+	p.shows = func(live *drift.Live) { live.RestartPolicy = "no" }
+	r.Accept(state(1, checked("job"), checked("web")))
+	reconcile(t, r)
+	job, err := p.Inspect(t.Context(), "job")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Stop(t.Context(), job.ID); err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r)
+	if status := r.Status().Containers[0]; status.Phase != protocol.ContainerCompleted {
+		t.Fatalf("it is %+v", status)
+	}
+	for len(checks) > 0 {
+		<-checks
+	}
+	// One may have been under way.
+	for jobs, others := 0, 0; others < 4; {
+		if id := <-checks; id != job.ID {
+			others++
+		} else if jobs++; jobs > 1 {
+			t.Fatal("it is still checked")
+		}
 	}
 }
 

@@ -91,6 +91,10 @@ func startsAgain(policy protocol.RestartPolicy, exitCode int32) bool {
 // change without an event.
 func (r *Reconciler) judge(want *drift.Desired, live *engine.Container, now time.Time) (protocol.ContainerStatus, time.Duration) {
 	policy, state := want.Container.RestartPolicy, live.State
+	if !state.Running() {
+		// Until it runs again there is nothing to be checked.
+		r.monitor.Forget(want.Container.Name)
+	}
 	switch {
 	case state.Running():
 		if age := now.Sub(state.StartedAt); (state.Restarts > 0 || r.pace.again(want.Container.Name)) && age >= 0 && age < r.settings.Steady {
