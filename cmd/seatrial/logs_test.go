@@ -19,7 +19,7 @@ func TestLogsAreFollowedLineByLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close() //nolint:errcheck // the folder goes with the test
+	defer e.Close() // the folder goes with the test
 	if _, err := e.MakeDir(logFolder); err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func TestStatusShowsWhatHasDied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close() //nolint:errcheck // the folder goes with the test
+	defer e.Close() // the folder goes with the test
 	for name, script := range map[string]string{"broker": "exit 0", "callout": "exec sleep 60"} {
 		p, err := process.Start(t.Context(), process.Spec{Name: name, Dir: e.Dir(), Path: "/bin/sh", Args: []string{"-c", script}})
 		if err != nil {

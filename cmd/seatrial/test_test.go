@@ -70,7 +70,7 @@ func TestSuiteFindsTheSameFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close() //nolint:errcheck // the folder goes with the test
+	defer e.Close() // the folder goes with the test
 	program := filepath.Join(here, "suite")
 	if err := errors.Join(os.Mkdir("specs", 0o700), os.WriteFile(program, []byte(script), 0o700)); err != nil {
 		t.Fatal(err)
