@@ -50,7 +50,10 @@ func other(job, state string) int {
 		defer listener.Close()
 		fmt.Println("holds")
 	}
-	select {}
+	// Until it is killed. To wait for nothing at all is a deadlock, which Go ends where
+	// there is no cgo.
+	<-time.After(time.Hour)
+	return 1
 }
 
 // run starts the test binary as another process and waits until it says that
