@@ -97,7 +97,7 @@ const doorbellDelay = 500 * time.Millisecond
 // readClock learns from a doorbell what time it is for the broker. One that was held
 // up on its way makes the device's clock look as if it were ahead.
 func (a *agent) readClock(msg *nats.Msg) {
-	if !protocol.IsOwnDoorbell(a.config.Device, msg.Header.Get(protocol.HeaderSubject)) {
+	if !protocol.IsOwnDoorbell(a.config.Device, protocol.StoredSubject(msg.Header)) {
 		return
 	}
 	stored, err := time.Parse(time.RFC3339Nano, msg.Header.Get(protocol.HeaderTime))

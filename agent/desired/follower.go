@@ -38,6 +38,8 @@ type Follower struct {
 	resync time.Duration
 	log    *slog.Logger
 	ring   chan struct{}
+	// rung is the revision that rang last.
+	rung atomic.Uint64
 
 	// strangers limits what forged rings can have the log say.
 	strangers rate.Sometimes
@@ -65,17 +67,23 @@ const (
 	readTimeout = 5 * time.Second
 	retryAfter  = 500 * time.Millisecond
 	retryMost   = 15 * time.Second
+	// lagInterval is the time between two attempts to read what must be there, of
+	// which there are so many: in a cluster the server that answers may not have yet
+	// what another one has rung for, or has given before.
+	lagInterval = 50 * time.Millisecond
+	lagAttempts = 20
 )
 
 // Doorbell handles a message on the device's doorbell. A ring counts only if a
 // write to the device's own key made it.
 func (f *Follower) Doorbell(msg *nats.Msg) {
-	if subject := msg.Header.Get(protocol.HeaderSubject); !protocol.IsOwnDoorbell(f.device, subject) {
+	if subject := protocol.StoredSubject(msg.Header); !protocol.IsOwnDoorbell(f.device, subject) {
 		f.strangers.Do(func() {
 			f.log.Warn("ignored a ring at the door that no write to the own key made", "subject", cut(subject))
 		})
 		return
 	}
+	f.rung.Store(revisionOf(msg))
 	f.Ring()
 }
 
@@ -133,11 +141,7 @@ func (f *Follower) Read(ctx context.Context) error {
 	defer cancel()
 	f.reading.Lock()
 	defer f.reading.Unlock()
-	answer, err := f.broker.Request(ctx, protocol.BucketDesired.DirectGet(f.device), nil)
-	if err != nil {
-		return err
-	}
-	state, err := read(f.device, answer)
+	state, err := f.newest(ctx)
 	var rejection *Rejection
 	switch {
 	case errors.As(err, &rejection):
@@ -154,6 +158,32 @@ func (f *Follower) Read(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// newest reads the state until it is as new as the one that rang and the one that is
+// followed. A broker that goes on to have an older one, as one that was brought back
+// from a copy does, is believed in the end.
+func (f *Follower) newest(ctx context.Context) (*State, error) {
+	for attempt := 1; ; attempt++ {
+		answer, err := f.broker.Request(ctx, protocol.BucketDesired.DirectGet(f.device), nil)
+		if err != nil {
+			return nil, err
+		}
+		state, err := read(f.device, answer)
+		rung := f.rung.Load()
+		switch behind := revisionOf(answer) < rung || state != nil && f.outdated(state) != nil; {
+		case !behind || errors.Is(err, ErrAnswer):
+			return state, err
+		case attempt == lagAttempts:
+			f.rung.CompareAndSwap(rung, 0)
+			return state, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lagInterval):
+		}
+	}
 }
 
 // outdated returns why a state is refused whose revision is lower than that of the

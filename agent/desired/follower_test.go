@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,8 @@ var quiet = slog.New(slog.DiscardHandler)
 type bucket struct {
 	asked   chan string
 	answers chan *nats.Msg
+	// stays is the answer as long as there is no other.
+	stays *nats.Msg
 }
 
 func (b *bucket) Request(ctx context.Context, subject string, _ []byte) (*nats.Msg, error) {
@@ -33,6 +36,9 @@ func (b *bucket) Request(ctx context.Context, subject string, _ []byte) (*nats.M
 	case b.asked <- subject:
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	if len(b.answers) == 0 && b.stays != nil {
+		return b.stays, nil
 	}
 	select {
 	case msg := <-b.answers:
@@ -117,7 +123,9 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestReadTellsWhatIsNew(t *testing.T) {
+func TestReadTellsWhatIsNew(t *testing.T) { synctest.Test(t, readTellsWhatIsNew) }
+
+func readTellsWhatIsNew(t *testing.T) {
 	f, b, s := follower(t)
 	one := func(c string) string { return `{"version":1,"device":"device-1","containers":[` + c + `]}` }
 	marked := func(from string) string {
@@ -144,7 +152,7 @@ func TestReadTellsWhatIsNew(t *testing.T) {
 		{answer(marked("4"), "Nats-Subject", own, "Nats-Sequence", "3"), 3, 4},
 		{answer(marked("5"), "Nats-Subject", own, "Nats-Sequence", "1"), 4, 4},
 	} {
-		b.answers <- step.msg
+		b.stays = step.msg
 		if err := f.Read(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -159,6 +167,57 @@ func TestReadTellsWhatIsNew(t *testing.T) {
 	if len(restored.accepted) != 1 || again.Revision() != 1 {
 		t.Errorf("restored %+v, want revision 1", restored.accepted)
 	}
+}
+
+// In a cluster the server that answers may not have yet what another one has rung for,
+// or has given before. That is no reason to stay with what is old until somebody rings
+// again, nor to tell that the desired state is refused.
+func TestServerThatIsBehindIsAskedAgain(t *testing.T) {
+	revision := func(n int) *nats.Msg {
+		return answer("", "Nats-Subject", own, "Nats-Sequence", strconv.Itoa(n), "KV-Operation", "DEL")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f, b, s := follower(t)
+		for _, step := range []struct {
+			what    string
+			rings   int
+			answers []*nats.Msg
+			want    uint64
+		}{
+			{"nobody has decided, says one", 5, []*nats.Msg{answer("", "Status", "404"), revision(5)}, 5},
+			{"the one before", 7, []*nats.Msg{revision(5), revision(5), revision(7)}, 7},
+			{"older than what is followed", 0, []*nats.Msg{revision(5), revision(8)}, 8},
+			{"newer than the ring", 9, []*nats.Msg{revision(10)}, 10},
+		} {
+			for _, msg := range step.answers {
+				b.answers <- msg
+			}
+			if step.rings > 0 {
+				f.Doorbell(answer("", "Nats-Subject", own, "Nats-Sequence", strconv.Itoa(step.rings)))
+			}
+			if err := f.Read(t.Context()); err != nil {
+				t.Fatalf("%s: %v", step.what, err)
+			}
+			if f.Revision() != step.want || len(s.rejected) > 0 || len(b.answers) > 0 {
+				t.Fatalf("%s: follows %d, want %d; rejected %v; %d answers are left", step.what, f.Revision(), step.want, s.rejected, len(b.answers))
+			}
+		}
+
+		// What never comes is not waited for at each read.
+		f.Doorbell(answer("", "Nats-Subject", own, "Nats-Sequence", "1000"))
+		b.stays = revision(11)
+		for _, want := range []int{lagAttempts, 1} {
+			for len(b.asked) > 0 {
+				<-b.asked
+			}
+			if err := f.Read(t.Context()); err != nil || f.Revision() != 11 {
+				t.Fatalf("follows %d (%v)", f.Revision(), err)
+			}
+			if got := len(b.asked); got != want {
+				t.Errorf("asked %d times, want %d", got, want)
+			}
+		}
+	})
 }
 
 // What could not be written, because the disk was full for a moment, say, is written

@@ -56,6 +56,13 @@ const (
 	operationPurge  = "PURGE"
 )
 
+// revisionOf is the revision that a message tells, 0 if it tells none.
+func revisionOf(msg *nats.Msg) uint64 {
+	// What is no number is none.
+	revision, _ := strconv.ParseUint(msg.Header.Get(headerSequence), 10, 64)
+	return revision
+}
+
 // read makes a state of the answer to a direct read. The error is a [Rejection],
 // or wraps [ErrUndecided] or [ErrAnswer].
 func read(id protocol.DeviceID, answer *nats.Msg) (*State, error) {
@@ -66,11 +73,11 @@ func read(id protocol.DeviceID, answer *nats.Msg) (*State, error) {
 	default:
 		return nil, fmt.Errorf("%w: status %.3s", ErrAnswer, status)
 	}
-	if subject := answer.Header.Get(protocol.HeaderSubject); subject != protocol.BucketDesired.Subject(id) {
+	if subject := protocol.StoredSubject(answer.Header); subject != protocol.BucketDesired.Subject(id) {
 		return nil, fmt.Errorf("%w: it is of subject %.100q", ErrAnswer, subject)
 	}
-	revision, err := strconv.ParseUint(answer.Header.Get(headerSequence), 10, 64)
-	if err != nil || revision == 0 {
+	revision := revisionOf(answer)
+	if revision == 0 {
 		return nil, fmt.Errorf("%w: it has no revision", ErrAnswer)
 	}
 	switch answer.Header.Get(headerOperation) {

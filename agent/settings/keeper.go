@@ -129,7 +129,7 @@ func (k *Keeper) Read(ctx context.Context) error {
 	}
 	// Another device can have the server answer into this one's inbox, but never
 	// with this header.
-	if subject := answer.Header.Get(protocol.HeaderSubject); subject != protocol.BucketSettings.Subject(protocol.SettingsKey) {
+	if subject := protocol.StoredSubject(answer.Header); subject != protocol.BucketSettings.Subject(protocol.SettingsKey) {
 		return fmt.Errorf("%w: it is of subject %.100q", ErrAnswer, subject)
 	}
 	read, err := protocol.DecodeFleetSettings(answer.Data)
