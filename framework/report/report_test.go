@@ -190,7 +190,9 @@ func full() *report.Report {
 
 func TestJSONHoldsStagesAndSpecs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out", "report.json")
-	if err := full().WriteJSON(path); err != nil {
+	r := full()
+	r.AddLoosened("10m0s to reconnect instead of 30s")
+	if err := r.WriteJSON(path); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -203,7 +205,8 @@ func TestJSONHoldsStagesAndSpecs(t *testing.T) {
 			Name, Action string
 			Seconds      float64
 		}
-		Specs []struct{ Name, State, Message string }
+		Specs    []struct{ Name, State, Message string }
+		Loosened []string
 	}
 	if err := json.Unmarshal(data, &got); err != nil {
 		t.Fatal(err)
@@ -213,6 +216,9 @@ func TestJSONHoldsStagesAndSpecs(t *testing.T) {
 	}
 	if len(got.Specs) != 3 || got.Specs[1].State != "failed" || got.Verdict.Holds {
 		t.Errorf("specs %+v, holds %v", got.Specs, got.Verdict.Holds)
+	}
+	if len(got.Loosened) != 1 {
+		t.Errorf("loosened %q: programs do not read the text of a verdict", got.Loosened)
 	}
 	if strings.Contains(string(data), "opaque-secret-value") {
 		t.Error("a secret is in the report")

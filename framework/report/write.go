@@ -20,6 +20,7 @@ type document struct {
 	Stages      []Stage   `json:"stages"`
 	Specs       []Spec    `json:"specs"`
 	Problems    []string  `json:"problems,omitempty"`
+	Loosened    []string  `json:"loosened,omitempty"`
 }
 
 // WriteJSON writes the report with the time of every stage and spec.
@@ -35,6 +36,7 @@ func (r *Report) WriteJSON(path string) error {
 		Stages:      r.stages,
 		Specs:       r.specs,
 		Problems:    r.problems,
+		Loosened:    r.loosened,
 	})
 }
 
