@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -14,7 +16,8 @@ import (
 
 // Exec runs a command in a container that runs, and returns its exit status. What
 // the command says is dropped. A command that has not ended when ctx does is left
-// to itself where podman is older than 4.8, and ended where it is not.
+// to itself where podman is older than 4.8, and ended where it is not. If it was
+// podman that did not answer in time, the error wraps [ErrUnavailable].
 func (e *Engine) Exec(ctx context.Context, id string, command []string) (int, error) {
 	ctx, err := e.with(ctx)
 	if err != nil {
@@ -24,18 +27,20 @@ func (e *Engine) Exec(ctx context.Context, id string, command []string) (int, er
 	config.Cmd, config.AttachStdout = command, true
 	session, err := containers.ExecCreate(ctx, id, config)
 	if err != nil {
-		return 0, failed("run a command", err)
+		return 0, e.late(ctx, failed("run a command", err))
 	}
 	if err := follow(ctx, session); err != nil {
-		e.abandon(ctx, session)
-		return 0, failed("run a command", err)
+		if err = e.late(ctx, failed("run a command", err)); !errors.Is(err, ErrUnavailable) {
+			e.abandon(ctx, session)
+		}
+		return 0, err
 	}
 	tick := time.NewTicker(execPoll)
 	defer tick.Stop()
 	for {
 		found, err := containers.ExecInspect(ctx, session, nil)
 		if err != nil {
-			return 0, failed("look at a command", err)
+			return 0, e.late(ctx, failed("look at a command", err))
 		}
 		if !found.Running {
 			return found.ExitCode, nil
@@ -74,6 +79,23 @@ func follow(ctx context.Context, session string) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// answerTimeout is more than podman takes to say its version.
+const answerTimeout = 2 * time.Second
+
+// late tells whose fault it is that the time ran out: the command's, or podman's,
+// which then does not say its version either.
+func (e *Engine) late(ctx context.Context, err error) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	if _, silent := e.Version(ctx); silent != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
 }
 
 // abandonTimeout bounds the end of a command that took too long.

@@ -64,7 +64,7 @@ func (p *Prober) Probe(ctx context.Context, target Target, check *protocol.Healt
 		what = fmt.Sprintf("command %.100q", check.Command[0])
 		err = p.command(ctx, target.ID, check.Command)
 	}
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, ErrUnknown) {
 		err = fmt.Errorf("%w (%ds)", errNoAnswer, check.TimeoutSeconds)
 	}
 	if err != nil {

@@ -173,6 +173,54 @@ func TestStartsAgainWhatIsNotHealthy(t *testing.T) {
 	}
 }
 
+// probed counts the checks that are carried out.
+type probed struct {
+	*mortal
+	checks atomic.Int64
+}
+
+func (p *probed) Exec(ctx context.Context, id string, command []string) (int, error) {
+	status, err := p.mortal.Exec(ctx, id, command)
+	p.checks.Add(1)
+	return status, err
+}
+
+// That podman hangs is no container's fault: none is started again for it.
+func TestHangingPodmanIsNobodysIllness(t *testing.T) {
+	podman := podmantest.Start(t)
+	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	d := newDevice(t, podman)
+	p := &probed{mortal: &mortal{Engine: d.engine}}
+	r := New(Settings{Device: "device-1", Network: drift.Host, Compare: time.Hour, StateDir: d.folder, Changed: func() {}}, p, quiet)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); r.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	r.Accept(state(1, subject(func(c *protocol.Container) {
+		c.HealthCheck = &protocol.HealthCheck{Command: []string{podmantest.Workload, "true"}, IntervalSeconds: 1, TimeoutSeconds: 3, Retries: 2}
+	})))
+	d.await(r, protocol.ContainerRunning)
+	checked := func(times int64) {
+		t.Helper()
+		before := p.checks.Load()
+		d.eventually("checks", func() error {
+			if now := p.checks.Load(); now < before+times {
+				return fmt.Errorf("%d checks since %d", now, before)
+			}
+			return nil
+		})
+	}
+	made := len(p.made())
+	thaw := podman.Freeze()
+	checked(3)
+	thaw()
+	checked(3)
+	if after := p.made(); len(after) != made {
+		t.Errorf("it did %v", after[made:])
+	}
+	d.await(r, protocol.ContainerRunning)
+}
+
 // What has ended for good is not asked any more how it is. Another container's checks
 // tell the time.
 func TestChecksEndWithTheContainer(t *testing.T) {

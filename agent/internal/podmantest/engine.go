@@ -179,6 +179,44 @@ func (e *Engine) PowerCut() {
 	}
 }
 
+// Freeze has podman answer nobody, as one that hangs, until the returned function is
+// called. What it runs goes on.
+func (e *Engine) Freeze() (thaw func()) {
+	e.tb.Helper()
+	pid, err := e.service()
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	if err != nil {
+		e.tb.Fatalf("stop podman: %v", err)
+	}
+	thaw = sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	e.tb.Cleanup(thaw)
+	return thaw
+}
+
+// service is the machine's id of podman: of the children of the sandbox's first
+// process, the one that serves.
+func (e *Engine) service() (int, error) {
+	first, err := e.first()
+	if err != nil {
+		return 0, err
+	}
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range lines {
+		folder := filepath.Dir(path)
+		line, _ := os.ReadFile(path)
+		status, _ := os.ReadFile(filepath.Join(folder, "status"))
+		if strings.Contains(string(line), "\x00service\x00") && strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", first)) {
+			return strconv.Atoi(filepath.Base(folder))
+		}
+	}
+	return 0, fmt.Errorf("process %d has no child that serves", first)
+}
+
 // first is the machine's id of the sandbox's first process.
 func (e *Engine) first() (int, error) {
 	text, err := os.ReadFile(filepath.Join(e.Folder, firstFile))
