@@ -146,22 +146,26 @@ func TestKeysOfADevice(t *testing.T) {
 	})
 }
 
-// overlapping has two requests reach the issuer before either is answered, the second
-// one when it is let.
+// overlapping has a second request reach the issuer before the first is answered, and
+// get on when it is let.
 type overlapping struct {
 	*Issuer
-	calls          atomic.Int32
-	second, answer chan struct{}
+	calls                 atomic.Int32
+	first, second, answer chan struct{}
 }
 
 func (o *overlapping) Admit(ctx context.Context, id protocol.DeviceID, publicKey string) (*protocol.KeyReply, error) {
-	if o.calls.Add(1) == 1 {
-		<-o.second
-	} else {
-		close(o.second)
-		<-o.answer
+	here, next := o.first, o.second
+	if o.calls.Add(1) > 1 {
+		here, next = o.second, o.answer
 	}
-	return o.Issuer.Admit(ctx, id, publicKey)
+	close(here)
+	select {
+	case <-next:
+		return o.Issuer.Admit(ctx, id, publicKey)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // A device that asks again while its first request is still at work, as when the way
@@ -185,14 +189,15 @@ func TestAskingAgainMeanwhileCostsNoKey(t *testing.T) {
 		})
 	}
 	shows(before.KeyID)
-	o := &overlapping{Issuer: p.issuer, second: make(chan struct{}), answer: make(chan struct{})}
+	o := &overlapping{Issuer: p.issuer, first: make(chan struct{}), second: make(chan struct{}), answer: make(chan struct{})}
 	r := newRigWith(t, o)
 	key, publicKey := newKey(t)
 	request := enrolment(device, r.invite(device, time.Now().Add(time.Hour)), publicKey)
 	answers := make(chan string, 2)
-	for range 2 {
-		go func() { _, answer := r.post(protocol.EnrolPath, "", request); answers <- answer }()
-	}
+	ask := func() { _, answer := r.post(protocol.EnrolPath, "", request); answers <- answer }
+	go ask()
+	<-o.first
+	go ask()
 	reply, err := protocol.DecodeKeyReply([]byte(<-answers))
 	if err != nil {
 		t.Fatal(err)
