@@ -95,9 +95,10 @@ func (a *agent) learnEngine(ctx context.Context) {
 const doorbellDelay = 500 * time.Millisecond
 
 // readClock learns from a doorbell what time it is for the broker. One that was held
-// up on its way makes the device's clock look as if it were ahead.
+// up on its way makes the device's clock look as if it were ahead, and so would an
+// answer with the device's own state that somebody had the broker put there.
 func (a *agent) readClock(msg *nats.Msg) {
-	if !protocol.IsOwnDoorbell(a.config.Device, protocol.StoredSubject(msg.Header)) {
+	if !protocol.IsOwnDoorbell(a.config.Device, protocol.StoredSubject(msg.Header)) || msg.Header.Get(protocol.HeaderSize) == "" {
 		return
 	}
 	stored, err := time.Parse(time.RFC3339Nano, msg.Header.Get(protocol.HeaderTime))

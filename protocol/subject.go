@@ -84,6 +84,10 @@ const HeaderSubject = "Nats-Subject"
 // by its own clock (RFC 3339).
 const HeaderTime = "Nats-Time-Stamp"
 
+// HeaderSize is the header in which the server says, when it rings a doorbell, how
+// long the message is that was written. An answer to a read has none.
+const HeaderSize = "Nats-Msg-Size"
+
 // StoredSubject returns the key that a directly read message was stored under, by
 // its headers: of several values the last, which the server adds. It is empty if
 // the server names none.
