@@ -38,7 +38,8 @@ var (
 const opaque = `([A-Za-z0-9._~+/=-]{8,})`
 
 // fields returns the shapes of what stands behind a telling name, in HTTP, JSON
-// (also JSON in a JSON string), YAML and forms; the group is the secret. Each
+// (also JSON in a JSON string), YAML, forms and, in capitals, in environments; the
+// group is the secret. Each
 // is an expression of its own that begins with a literal: those are searched
 // for a hundred times faster than one expression of alternatives.
 func fields() []*regexp.Regexp {
@@ -48,6 +49,7 @@ func fields() []*regexp.Regexp {
 	}
 	for _, name := range []string{
 		"client-key-data", "access_token", "refresh_token", "id_token", "auth_token", "client_secret", "assertion", "password",
+		"ACCESS_TOKEN", "REFRESH_TOKEN", "ID_TOKEN", "AUTH_TOKEN", "CLIENT_SECRET", "PASSWORD",
 	} {
 		found = append(found, regexp.MustCompile(name+`\\?"?[ \t]*[:=][ \t]*\\?"?`+opaque))
 	}

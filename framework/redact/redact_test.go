@@ -77,6 +77,7 @@ func TestSecretsGoAndTheRestStays(t *testing.T) {
 		"base64 key":       {"client-key: " + base64.StdEncoding.EncodeToString([]byte(key)), "client-key: [REDACTED]"},
 		"bearer":           {"Authorization: Bearer abcdef123456789", "Authorization: Bearer [REDACTED]"},
 		"JSON field":       {`{"access_token": "opaque-0123", "expires_in": 3600}`, `{"access_token": "[REDACTED]", "expires_in": 3600}`},
+		"environment":      {`"Env": ["DB_PASSWORD=opaque-0123", "LEVEL=info"]`, `"Env": ["DB_PASSWORD=[REDACTED]", "LEVEL=info"]`},
 		"kubeconfig":       {"client-key-data: QUJDREVGRw==\nuser: x", "client-key-data: [REDACTED]\nuser: x"},
 		"secret file":      {"pat " + pat + ".", "pat [REDACTED]."},
 		"secret in base64": {"v: " + base64.StdEncoding.EncodeToString([]byte(pat)), "v: [REDACTED]"},
