@@ -124,18 +124,9 @@ func virtual(options Options) ([]stage.Stage, error) {
 		Folder: m.chart("nats"), Kubeconfig: kubeconfig, Image: image.Program(binary.NATSServer), Owner: image.Program(ownProgram),
 		Needs: inCluster, Encrypt: true,
 	}
-	issuer := identity.Chart{
-		Release: chart.Release{
-			Name: "issuer", Namespace: chart.FleetNamespace, Chart: m.chart("issuer"),
-			Values: map[string]any{
-				"origin":  origin(),
-				"service": map[string]any{"port": issuerPort, "clusterIP": issuerClusterIP, "nodePort": issuerNodePort},
-			},
-		},
-		Values:     issuerImages,
-		Origin:     origin(),
-		Kubeconfig: kubeconfig,
-		Needs:      inCluster,
+	issuer, err := m.issuer(inCluster)
+	if err != nil {
+		return nil, fmt.Errorf("profile %s: %w", VM, err)
 	}
 	callout := product.CalloutChart{
 		Chart: product.Chart{

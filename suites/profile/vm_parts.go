@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seatrial/seatrial/fixtures/broker"
+	"github.com/seatrial/seatrial/fixtures/chart"
 	"github.com/seatrial/seatrial/fixtures/cluster"
 	"github.com/seatrial/seatrial/fixtures/cluster/k3d"
 	"github.com/seatrial/seatrial/fixtures/cluster/k3d/nodeimage"
@@ -124,6 +125,30 @@ func heldImages(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return node.Images(ctx)
+}
+
+// issuer is Zitadel by its own chart if the environment names that, which takes a
+// registry for its images; else the stand-in by its chart.
+func (m *machines) issuer(needs []string) (identity.Chart, error) {
+	official, named := identity.Official{
+		ValuesFile: m.chart("zitadel-values.yaml"), Origin: origin(), Kubeconfig: kubeconfig, Needs: needs,
+	}.FromEnvironment()
+	if named {
+		return official.Provider()
+	}
+	return identity.Chart{
+		Release: chart.Release{
+			Name: identity.IssuerStage, Namespace: chart.FleetNamespace, Chart: m.chart("issuer"),
+			Values: map[string]any{
+				"origin":  origin(),
+				"service": map[string]any{"port": issuerPort, "clusterIP": issuerClusterIP, "nodePort": issuerNodePort},
+			},
+		},
+		Values:     issuerImages,
+		Origin:     origin(),
+		Kubeconfig: kubeconfig,
+		Needs:      needs,
+	}, nil
 }
 
 // issuerImages are the values of the issuer's chart that name images.
