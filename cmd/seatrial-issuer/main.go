@@ -47,6 +47,7 @@ func command() *cobra.Command {
 	f.StringVar(&cfg.StateDir, "state-dir", "", "directory of the state")
 	f.StringVar(&cfg.PATFile, "pat-file", "", "file for the owner's personal access token, written when it holds none that is valid")
 	f.DurationVar(&cfg.ProjectionLag, "projection-lag", 60*time.Millisecond, "how long what is new cannot be read, as in the real server")
+	f.DurationVar(&cfg.Delay, "delay", 0, "how long every answer takes besides")
 	for _, name := range []string{"address", "origin", "state-dir", "pat-file"} {
 		if err := c.MarkFlagRequired(name); err != nil {
 			panic(err) // a flag named above that is not defined above

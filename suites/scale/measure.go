@@ -65,8 +65,11 @@ type usage struct {
 // usage reads what was used.
 func (s *stand) usage(ctx context.Context) (u usage, err error) {
 	u = usage{
-		callouts: s.gone.callouts, issuer: s.issuer.cpu(), devices: s.swarms.cpu(),
+		callouts: s.gone.callouts, issuer: s.gone.issuer, devices: s.swarms.cpu(),
 		counts: s.swarms.counted(), decisions: maps.Clone(s.gone.decisions),
+	}
+	if s.issuer != nil {
+		u.issuer += s.issuer.cpu()
 	}
 	for number, p := range s.callouts {
 		if p == nil {

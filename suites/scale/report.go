@@ -1,6 +1,7 @@
 package scale
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,9 @@ type Run struct {
 	Load float64 `json:"load"`
 	Go   string  `json:"go"`
 	// Rate is the admissions a second that spreads were made for.
-	Rate    int      `json:"rate"`
+	Rate int `json:"rate"`
+	// Signing is the curve of the issuer's key; empty for RSA.
+	Signing string   `json:"signing,omitempty"`
 	Results []Result `json:"results"`
 }
 
@@ -33,8 +36,8 @@ type Run struct {
 const kept = 10
 
 // NewRun describes a run that begins now.
-func NewRun(rate int) *Run {
-	r := &Run{Time: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rate: rate}
+func NewRun(rate int, signing string) *Run {
+	r := &Run{Time: time.Now().UTC().Truncate(time.Second), CPUs: runtime.NumCPU(), Go: runtime.Version(), Rate: rate, Signing: signing}
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
 		first, _, _ := strings.Cut(string(text), " ")
 		r.Load, _ = strconv.ParseFloat(first, 64)
@@ -71,7 +74,8 @@ const (
 
 // Print writes a run as tables, beside the last earlier run of each measurement.
 func (r *Run) Print(w io.Writer, before []Run) error {
-	fmt.Fprintf(w, "%s, %d processors, load %.1f when it began, spread for %d admissions a second\n\n", r.Time.Format(time.RFC3339), r.CPUs, r.Load, r.Rate)
+	fmt.Fprintf(w, "%s, %d processors, load %.1f when it began, spread for %d admissions a second, tokens signed with %s\n\n",
+		r.Time.Format(time.RFC3339), r.CPUs, r.Load, r.Rate, cmp.Or(r.Signing, "RSA"))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "system\tscenario\tdevices\tback\tspread s\tp50 s\tp99 s\tlast s\tadmits/s\tserver µs\tcallout µs\tissuer µs\tdevices µs\tmints\tfailed\tkeys\tshed\tstale\trefused\tturned away\tlost\t")
 	for i := range r.Results {
@@ -166,11 +170,11 @@ func (r *Run) printBefore(w io.Writer, before []Run) {
 	fmt.Fprintln(w)
 }
 
-// earlier is the last of before that measured the same: with another spread, or on
-// more processors, a fleet comes back otherwise.
+// earlier is the last of before that measured the same: with another spread, on more
+// processors, or with tokens that are cheaper to sign, a fleet comes back otherwise.
 func (r *Run) earlier(before []Run, now *Result) (*Run, *Result) {
 	for i := range before {
-		if before[i].CPUs != r.CPUs {
+		if before[i].CPUs != r.CPUs || before[i].Signing != r.Signing {
 			continue
 		}
 		for j := range before[i].Results {

@@ -25,6 +25,9 @@ type Options struct {
 	// Rate is how many admissions a second the spread is made for, as an operator
 	// would that had measured it.
 	Rate int
+	// Signing is the curve of the key that the issuer signs tokens with, P-256 say;
+	// empty is RSA, as Zitadel has it by default.
+	Signing string
 	// Only leaves out every system and scenario whose names do not contain it.
 	Only string
 	// Log is told how it goes.
@@ -101,7 +104,7 @@ func (w work) measure(ctx context.Context, o Options, dir string) (results []Res
 	spread := protocol.SpreadFor(w.devices, o.Rate)
 	fmt.Fprintf(o.Log, "%s: %d devices come up\n", w.system.Name, w.devices)
 	began := time.Now()
-	s, err := newStand(ctx, dir, o.Binaries, w.system, w.devices, spread)
+	s, err := newStand(ctx, dir, o, w.system, w.devices, spread)
 	if err != nil {
 		return nil, fmt.Errorf("bring up %s with %d devices: %w", w.system.Name, w.devices, err)
 	}

@@ -89,7 +89,7 @@ func TestSmallFleetComesBack(t *testing.T) {
 		t.Errorf("still there: %v", left)
 	}
 	var text strings.Builder
-	run := scale.NewRun(50)
+	run := scale.NewRun(50, "")
 	run.Results = results
 	if err := run.Print(&text, []scale.Run{*run}); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestRunsAreKept(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "storm.json")
 	var before []scale.Run
 	for i := range 12 {
-		run := scale.NewRun(400)
+		run := scale.NewRun(400, "")
 		run.Results = []scale.Result{{System: scale.Seatrial.Name, Scenario: scale.Broker.Name, Devices: 5000, Back: 5000, Last: float64(i), CalloutCPU: 100}}
 		if err := scale.Keep(file, run, before); err != nil {
 			t.Fatal(err)
@@ -188,7 +188,7 @@ func TestRunsAreKept(t *testing.T) {
 // A fleet of which some did not come back has met no goal, however soon the others
 // were there.
 func TestGoalsAreMissedByWhoIsNotBack(t *testing.T) {
-	run := scale.NewRun(400)
+	run := scale.NewRun(400, "")
 	run.Results = []scale.Result{{System: scale.Seatrial.Name, Scenario: scale.Broker.Name, Devices: 5000, Back: 4999, Last: 9, CalloutCPU: 100}}
 	var text strings.Builder
 	if err := run.Print(&text, nil); err != nil {
@@ -210,9 +210,10 @@ func TestOnlyTheSameIsCompared(t *testing.T) {
 		"the same":           {func(*scale.Run) {}, true},
 		"another spread":     {func(r *scale.Run) { r.Results[0].Spread = 4.4 }, false},
 		"other processors":   {func(r *scale.Run) { r.CPUs *= 2 }, false},
+		"another signature":  {func(r *scale.Run) { r.Signing = "P-256" }, false},
 		"more were measured": {func(r *scale.Run) { r.Results[0].Devices = 2000 }, false},
 	} {
-		now, before := scale.NewRun(400), scale.NewRun(400)
+		now, before := scale.NewRun(400, ""), scale.NewRun(400, "")
 		now.Results, before.Results = []scale.Result{result}, []scale.Result{result}
 		c.change(before)
 		var text strings.Builder

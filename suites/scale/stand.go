@@ -47,6 +47,7 @@ type Binaries struct {
 type stand struct {
 	dir      string
 	binaries Binaries
+	signing  string
 	system   System
 	devices  int
 	spread   time.Duration
@@ -55,17 +56,19 @@ type stand struct {
 	address  string
 	http     []string
 
+	// issuerAddress is where the issuer listens whenever it runs.
+	issuerAddress  string
 	broker, issuer *process
 	callouts       [replicas]*process
-	relay          *relay
 	swarms         *swarms
-	// gone is what callouts had used and decided when they were killed.
+	// gone is what the issuer and callouts had used, and callouts decided, when they
+	// were killed.
 	gone usage
 }
 
 // newStand brings everything up, and returns when all devices are there.
-func newStand(ctx context.Context, dir string, b Binaries, system System, devices int, spread time.Duration) (s *stand, err error) {
-	s = &stand{dir: dir, binaries: b, system: system, devices: devices, spread: spread, gone: usage{decisions: make(map[string]int64)}}
+func newStand(ctx context.Context, dir string, o Options, system System, devices int, spread time.Duration) (s *stand, err error) {
+	s = &stand{dir: dir, binaries: o.Binaries, signing: o.Signing, system: system, devices: devices, spread: spread, gone: usage{decisions: make(map[string]int64)}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -80,8 +83,11 @@ func newStand(ctx context.Context, dir string, b Binaries, system System, device
 	}
 	starting, cancel := context.WithTimeoutCause(ctx, readyWithin, errors.New("it took too long"))
 	defer cancel()
-	private, err := s.startIssuer(starting, ids)
+	private, err := s.seedIssuer(ids)
 	if err != nil {
+		return s, err
+	}
+	if err := s.startIssuer(starting, 0); err != nil {
 		return s, err
 	}
 	if err := s.configureBroker(ids); err != nil {
@@ -111,14 +117,10 @@ func (s *stand) keep() (string, error) {
 	return k.Address(), nil
 }
 
-// startIssuer starts the issuer, behind a relay, and returns the PEM of the key of
-// all devices.
-func (s *stand) startIssuer(ctx context.Context, ids []protocol.DeviceID) (string, error) {
-	address, err := s.keep()
-	if err != nil {
-		return "", err
-	}
-	if s.relay, err = newRelay(ctx, address); err != nil {
+// seedIssuer makes the state of an issuer that knows the devices, and returns the
+// PEM of the key of all of them.
+func (s *stand) seedIssuer(ids []protocol.DeviceID) (private string, err error) {
+	if s.issuerAddress, err = s.keep(); err != nil {
 		return "", err
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -129,22 +131,37 @@ func (s *stand) startIssuer(ctx context.Context, ids []protocol.DeviceID) (strin
 	for i, id := range ids {
 		users[i] = string(id)
 	}
-	config := standin.Config{Origin: s.origin(), StateDir: filepath.Join(s.dir, "issuer"), PATFile: filepath.Join(s.dir, "pat")}
-	crowd := standin.Crowd{Project: project, Role: string(protocol.RoleDevice), Users: users, Key: &key.PublicKey}
-	if err := standin.Seed(config, crowd); err != nil {
+	crowd := standin.Crowd{Project: project, Role: string(protocol.RoleDevice), Users: users, Key: &key.PublicKey, Signing: s.signing}
+	if err := standin.Seed(s.issuerConfig(), crowd); err != nil {
 		return "", err
 	}
-	s.issuer, err = start(s.dir, "issuer", nil, s.binaries.Issuer, "--address", address, "--origin", config.Origin,
-		"--state-dir", config.StateDir, "--pat-file", config.PATFile)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})), nil
+}
+
+func (s *stand) issuerConfig() standin.Config {
+	return standin.Config{Origin: s.origin(), StateDir: filepath.Join(s.dir, "issuer"), PATFile: filepath.Join(s.dir, "pat")}
+}
+
+// startIssuer starts the issuer, whose answers take a while longer.
+func (s *stand) startIssuer(ctx context.Context, delay time.Duration) (err error) {
+	c := s.issuerConfig()
+	s.issuer, err = start(s.dir, "issuer", nil, s.binaries.Issuer, "--address", s.issuerAddress, "--origin", c.Origin,
+		"--state-dir", c.StateDir, "--pat-file", c.PATFile, "--delay", delay.String())
 	if err != nil {
-		return "", err
+		return err
 	}
-	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	return string(private), s.issuer.ready(ctx, answers(s.origin()+"/debug/ready"))
+	return s.issuer.ready(ctx, answers(s.origin()+"/debug/ready"))
+}
+
+// killIssuer ends the issuer as a crash would: who asks it is refused.
+func (s *stand) killIssuer() {
+	s.gone.issuer += s.issuer.cpu()
+	s.issuer.kill()
+	s.issuer = nil
 }
 
 // origin is the issuer's.
-func (s *stand) origin() string { return "http://" + s.relay.address() }
+func (s *stand) origin() string { return "http://" + s.issuerAddress }
 
 // answers is a probe for an address that answers 200.
 func answers(url string) func(context.Context) error {
@@ -329,9 +346,6 @@ func (s *stand) close() error {
 		if p != nil {
 			p.stop()
 		}
-	}
-	if s.relay != nil {
-		s.relay.close()
 	}
 	for _, k := range s.kept {
 		err = errors.Join(err, k.Release())

@@ -75,12 +75,12 @@ func Scenarios() []Scenario {
 		slowIssuer(verySlow),
 		{
 			Name:   "broker killed, issuer down for the spread",
-			before: func(_ context.Context, s *stand) error { s.relay.down(); return nil },
+			before: func(_ context.Context, s *stand) error { s.killIssuer(); return nil },
 			after: func(ctx context.Context, s *stand) error {
 				if err := pause(ctx, s.spread); err != nil {
 					return err
 				}
-				return s.relay.up(ctx)
+				return s.startIssuer(ctx, 0)
 			},
 			more: time.Minute,
 		},
@@ -99,7 +99,10 @@ func Scenarios() []Scenario {
 
 func slowIssuer(delay time.Duration) Scenario {
 	set := func(delay time.Duration) func(context.Context, *stand) error {
-		return func(_ context.Context, s *stand) error { s.relay.slow(delay); return nil }
+		return func(ctx context.Context, s *stand) error {
+			s.killIssuer()
+			return s.startIssuer(ctx, delay)
+		}
 	}
 	return Scenario{Name: fmt.Sprintf("broker killed, issuer slow by %s", delay), before: set(delay), restore: set(0)}
 }

@@ -37,6 +37,7 @@ func run() error {
 	curve := flag.String("curve", "", "further `numbers` of devices with commas between them, or \"all\"")
 	flag.IntVar(&o.Devices, "devices", defaultDevices, "how many devices come back, 10000 at most")
 	flag.IntVar(&o.Rate, "rate", defaultRate, "admissions a second that devices spread themselves for")
+	flag.StringVar(&o.Signing, "signing", "", "`curve` of the key that signs tokens, P-256 or Ed25519 say; RSA if empty, as Zitadel has it by default")
 	flag.StringVar(&o.Only, "only", "", "measure no more than what has this `text` in its system's or scenario's name")
 	flag.StringVar(&o.Dir, "dir", "", "`folder` for what processes keep and say, left as it is at the end; a temporary one if empty")
 	flag.Parse()
@@ -75,7 +76,7 @@ func measure(ctx context.Context, o scale.Options, file string) (err error) {
 			return err
 		}
 	}
-	r := scale.NewRun(o.Rate)
+	r := scale.NewRun(o.Rate, o.Signing)
 	r.Results, err = scale.Measure(ctx, o)
 	if err == nil && file != "" {
 		err = scale.Keep(file, r, before)
