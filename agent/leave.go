@@ -88,9 +88,13 @@ func leave(ctx context.Context, c *config.Config, log *slog.Logger) error {
 // end.
 const removeTimeout = time.Minute
 
+// removePatience is how long the service manager is to wait for one removal.
+const removePatience = removeTimeout + 15*time.Second
+
 // removeAll removes all that the agent has made with podman: containers, the secrets
 // and the volumes that they had. A volume that somebody else's container has, too,
-// stays.
+// stays. The service manager is asked for more time before each removal: all of them
+// may take longer than it waits for the agent's end.
 func removeAll(ctx context.Context, c *config.Config, podman *engine.Engine, log *slog.Logger) error {
 	list, err := podman.List(ctx)
 	if err != nil {
@@ -102,12 +106,14 @@ func removeAll(ctx context.Context, c *config.Config, podman *engine.Engine, log
 			continue
 		}
 		log.InfoContext(ctx, "removing a container, because the device leaves its fleet", "container", found.Name, "id", found.ID)
+		proceed(ctx, log, removePatience)
 		bound, cancel := context.WithTimeout(ctx, removeTimeout)
 		if err := podman.Remove(bound, found.ID); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %w", found.Name, err))
 		}
 		cancel()
 	}
+	proceed(ctx, log, removePatience)
 	return errors.Join(append(problems, secret.ForgetAll(ctx, podman, c.Device), removeVolumes(ctx, c, podman, log))...)
 }
 
@@ -122,6 +128,7 @@ func removeVolumes(ctx context.Context, c *config.Config, podman *engine.Engine,
 		if !mark.Owns(c.Device, labels) {
 			continue
 		}
+		proceed(ctx, log, removePatience)
 		err := podman.RemoveVolume(ctx, name)
 		switch {
 		case errors.Is(err, engine.ErrVolumeInUse):

@@ -2,13 +2,16 @@ package agent_test
 
 import (
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -30,9 +33,10 @@ func (f *fleet) ended(cmd *exec.Cmd) int {
 }
 
 // process starts the agent as a process that may end by itself.
-func (f *fleet) process(path string) *exec.Cmd {
+func (f *fleet) process(path string, more ...string) *exec.Cmd {
 	f.tb.Helper()
 	cmd := exec.Command(path, "run", "--config", f.file)
+	cmd.Env = append(os.Environ(), more...)
 	cmd.Stdout, cmd.Stderr = f.log, f.log
 	if err := cmd.Start(); err != nil {
 		f.tb.Fatal(err)
@@ -115,6 +119,55 @@ func TestWipe(t *testing.T) {
 	// What was not the agent's stays, and what somebody else has, too.
 	if secrets, volumes := f.held(), f.volumes(); len(secrets) > 0 || !slices.Equal(volumes, []string{"shared", "somebodys", "there"}) {
 		t.Errorf("podman holds secrets %q and volumes %q", secrets, volumes)
+	}
+}
+
+// A wipe of many workloads takes longer than a service manager waits for the end of
+// the agent: it asks for more time before each, and so is not killed while it goes on.
+func TestManagerWaitsForAWipe(t *testing.T) {
+	path := buildAgent(t)
+	f := newFleet(t)
+	socket, words := f.manager()
+	agent := f.process(path, "NOTIFY_SOCKET="+socket)
+	f.awaitStatus(f.put(container("api"), container("shop"), container("web")), running("api", "shop", "web"))
+	if reply := f.ask(protocol.VerbWipe, protocol.CommandRequest{Workloads: true}); reply.Error != "" {
+		t.Fatalf("a wipe is answered %s", reply.Error)
+	}
+	if code := f.ended(agent); code != exitWiped {
+		t.Errorf("the agent ends with %d", code)
+	}
+	if names := f.names(); len(names) > 0 {
+		t.Errorf("containers %v", names)
+	}
+	// All that it said was said before this.
+	const end = "END"
+	conn, err := net.Dial("unixgram", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(end)); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for word := range words {
+		if word == end {
+			break
+		}
+		said = append(said, word)
+	}
+	// A manager that does not wait for the end yet does not listen to it.
+	asked := 0
+	for _, word := range said[slices.Index(said, "STOPPING=1")+1:] {
+		if usec, found := strings.CutPrefix(word, "EXTEND_TIMEOUT_USEC="); found {
+			asked++
+			if n, err := strconv.Atoi(usec); err != nil || time.Duration(n)*time.Microsecond <= time.Minute {
+				t.Errorf("it asks for %s, and one removal may take a minute", word)
+			}
+		}
+	}
+	if asked < 3 {
+		t.Errorf("it asks for time %d times, for three workloads: %q", asked, said)
 	}
 }
 

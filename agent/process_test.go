@@ -13,29 +13,35 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// The agent as a process under a service manager: it says that it is ready, that it
-// lives, and when it ends its containers stay.
-func TestProcess(t *testing.T) {
-	f := newFleet(t)
-	path := buildAgent(t)
-	socket := filepath.Join(f.podman.Folder, "notify")
+// manager is a service manager that reads all that it is told, as it comes.
+func (f *fleet) manager() (socket string, words <-chan string) {
+	f.tb.Helper()
+	socket = filepath.Join(f.podman.Folder, "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
-		t.Fatal(err)
+		f.tb.Fatal(err)
 	}
-	defer manager.Close()
-	// A manager reads all that it is told, as it comes.
-	words := make(chan string, 1<<16)
+	f.tb.Cleanup(func() { _ = manager.Close() })
+	told := make(chan string, 1<<16)
 	go func() {
-		defer close(words)
+		defer close(told)
 		for buffer := make([]byte, 100); ; {
 			n, err := manager.Read(buffer)
 			if err != nil {
 				return
 			}
-			words <- string(buffer[:n])
+			told <- string(buffer[:n])
 		}
 	}()
+	return socket, told
+}
+
+// The agent as a process under a service manager: it says that it is ready, that it
+// lives, and when it ends its containers stay.
+func TestProcess(t *testing.T) {
+	f := newFleet(t)
+	path := buildAgent(t)
+	socket, words := f.manager()
 	said := func(want string) {
 		t.Helper()
 		for end := time.After(deadline); ; {

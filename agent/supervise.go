@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -17,7 +19,7 @@ func (a *agent) supervise(ctx context.Context) {
 	if a.reconciler.Alive(ctx) != nil {
 		return
 	}
-	a.notify(ctx, daemon.SdNotifyReady)
+	notify(ctx, a.log, daemon.SdNotifyReady)
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		a.log.WarnContext(ctx, "the service manager's watchdog setting cannot be read", "error", err)
@@ -31,11 +33,11 @@ func (a *agent) supervise(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			a.notify(context.WithoutCancel(ctx), daemon.SdNotifyStopping)
+			notify(context.WithoutCancel(ctx), a.log, daemon.SdNotifyStopping)
 			return
 		case <-tick:
 			if a.reconciler.Alive(ctx) == nil {
-				a.notify(ctx, daemon.SdNotifyWatchdog)
+				notify(ctx, a.log, daemon.SdNotifyWatchdog)
 			}
 		}
 	}
@@ -46,13 +48,21 @@ func (a *agent) supervise(ctx context.Context) {
 const notifyTimeout = time.Second
 
 // notify tells the service manager; without one it does nothing.
-func (a *agent) notify(ctx context.Context, state string) {
+func notify(ctx context.Context, log *slog.Logger, state string) {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {
 		return
 	}
 	if err := tell(ctx, socket, state); err != nil {
-		a.log.WarnContext(ctx, "could not tell the service manager", "state", state, "error", err)
+		log.WarnContext(ctx, "could not tell the service manager", "state", state, "error", err)
+	}
+}
+
+// proceed has the service manager, which waits for the agent to start or to end, wait
+// for so long from now on.
+func proceed(ctx context.Context, log *slog.Logger, wait time.Duration) {
+	if ctx.Err() == nil {
+		notify(ctx, log, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", wait.Microseconds()))
 	}
 }
 
