@@ -101,9 +101,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 		},
 		Up: a.connected,
 	}, a.tokens, log)
-	if a.keeper, err = keeper(c, a.tokens, log); err != nil {
-		return nil, err
-	}
+	a.keeper = keeper(c, a.tokens, log)
 	if a.sealing, err = secret.LoadKeys(c.StateDir); err != nil {
 		if a.sealing == nil {
 			return nil, err

@@ -22,10 +22,10 @@ import (
 var errGivenKey = errors.New("no enrolment service is configured: the device's key is replaced by whoever gave it")
 
 // keeper is what enrols the device and keeps its key; nil if that is not configured.
-func keeper(c *config.Config, tokens *credential.Source, log *slog.Logger) (*enrol.Keeper, error) {
+func keeper(c *config.Config, tokens *credential.Source, log *slog.Logger) *enrol.Keeper {
 	e := c.Identity.Enrolment
 	if e == nil {
-		return nil, nil
+		return nil
 	}
 	return enrol.New(enrol.Settings{
 		Device: c.Device, Issuer: c.Identity.Issuer, Project: c.Identity.Project,

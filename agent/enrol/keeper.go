@@ -63,18 +63,14 @@ type Keeper struct {
 
 // New returns a keeper of the key that tokens are made with; nil if there is none
 // yet.
-func New(settings Settings, current *credential.Key, tokens *credential.Source, log *slog.Logger) (*Keeper, error) {
-	s, err := newService(settings.URL, settings.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	return &Keeper{settings: settings, tokens: tokens, current: current, service: s, log: log, soon: make(chan struct{}, 1), now: time.Now}, nil
+func New(settings Settings, current *credential.Key, tokens *credential.Source, log *slog.Logger) *Keeper {
+	s := newService(settings.URL, settings.CAFile)
+	return &Keeper{settings: settings, tokens: tokens, current: current, service: s, log: log, soon: make(chan struct{}, 1), now: time.Now}
 }
 
 // Run enrols the device if it has no key, and replaces its key when that gets old,
 // until ctx ends.
 func (k *Keeper) Run(ctx context.Context) {
-	defer k.service.close()
 	wait, asked := time.Duration(0), false
 	for failures := 0; ; {
 		select {

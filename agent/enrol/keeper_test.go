@@ -3,12 +3,15 @@ package enrol
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,12 +65,7 @@ func (r *rig) keeper() *Keeper {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	k, err := New(r.settings, key, tokens, slog.New(slog.DiscardHandler))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(k.service.close)
-	return k
+	return New(r.settings, key, tokens, slog.New(slog.DiscardHandler))
 }
 
 // settle takes steps until there is none left.
@@ -280,6 +278,67 @@ func TestOnlyTheServiceIsToldTheToken(t *testing.T) {
 	if asked := r.service.Asked(); len(asked) != 0 {
 		t.Errorf("the stranger was asked %v", asked)
 	}
+}
+
+// The certificates are those that the file holds when the service is asked: an
+// authority that is replaced needs no new agent, and a file that is not there yet
+// holds nothing else up.
+func TestCertificatesAreReadWhenTheyAreNeeded(t *testing.T) {
+	r := newRig(t)
+	late := filepath.Join(t.TempDir(), "ca.pem")
+	given := r.settings.CAFile
+	r.settings.CAFile = late
+	k := r.keeper()
+	if err := r.settle(k, false); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
+	}
+	if err := os.WriteFile(late, []byte("none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.settle(k, false); err == nil || !strings.Contains(err.Error(), "holds none") {
+		t.Errorf("without a certificate: %v", err)
+	}
+	if err := os.Rename(given, late); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.settle(k, false); err != nil {
+		t.Fatal(err)
+	}
+	r.whole(k)
+	// The authority is replaced: who was trusted is not any more, until it is again.
+	right, err := os.ReadFile(late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(late, stranger(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var unknown x509.UnknownAuthorityError
+	if err := r.settle(k, true); !errors.As(err, &unknown) {
+		t.Errorf("of another authority: %v", err)
+	}
+	if err := os.WriteFile(late, right, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.settle(k, true); err != nil {
+		t.Fatal(err)
+	}
+	r.whole(k)
+}
+
+// stranger is the certificate of an authority that knows nobody.
+func stranger(t *testing.T) []byte {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(nil, authority, authority, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // recorder keeps what a device sends.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,26 +25,45 @@ type service struct {
 	client *http.Client
 }
 
-func newService(url, caFile string) (*service, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile != "" {
-		data, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the enrolment service's certificates: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("read the enrolment service's certificates: %s holds none", caFile)
-		}
-	}
+func newService(url, caFile string) *service {
 	return &service{url: url, client: &http.Client{
 		Timeout:       requestTimeout,
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true},
+		Transport:     trusting{caFile},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}}
 }
 
-func (s *service) close() { s.client.CloseIdleConnections() }
+// trusting takes for the service whom its certificates say, as the file holds them
+// at the time of a request: they are replaced while the agent runs, and one that
+// cannot be read keeps no device from running what it has. Requests are so rare that
+// each has a connection of its own.
+type trusting struct{ caFile string }
+
+// RoundTrip implements [http.RoundTripper].
+func (t trusting) RoundTrip(request *http.Request) (*http.Response, error) {
+	config, err := t.config()
+	if err != nil {
+		return nil, errors.Join(err, request.Body.Close())
+	}
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true}
+	return transport.RoundTrip(request)
+}
+
+func (t trusting) config() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.caFile == "" {
+		return config, nil
+	}
+	data, err := os.ReadFile(t.caFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the enrolment service's certificates: %w", err)
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("read the enrolment service's certificates: %s holds none", t.caFile)
+	}
+	return config, nil
+}
 
 // message is what can be sent.
 type message interface{ Encode() ([]byte, error) }
