@@ -32,8 +32,22 @@ type Run struct {
 	Results []Result `json:"results"`
 }
 
-// kept is how many runs are kept.
+// kept is how many runs are kept, besides those that are the last of something.
 const kept = 10
+
+// measurement is what a result was measured of: with another spread, on more
+// processors, or with tokens that are cheaper to sign, a fleet comes back otherwise.
+type measurement struct {
+	cpus             int
+	signing          string
+	system, scenario string
+	devices          int
+	spread           float64
+}
+
+func (r *Run) measurement(x *Result) measurement {
+	return measurement{r.CPUs, r.Signing, x.System, x.Scenario, x.Devices, x.Spread}
+}
 
 // NewRun describes a run that begins now.
 func NewRun(rate int, signing string) *Run {
@@ -57,11 +71,28 @@ func Load(file string) ([]Run, error) {
 
 // Keep writes a run before those there were.
 func Keep(file string, r *Run, before []Run) error {
-	runs := append([]Run{*r}, before...)
-	if err := jsonfile.Write(file, runs[:min(len(runs), kept)]); err != nil {
+	if err := jsonfile.Write(file, worthKeeping(append([]Run{*r}, before...))); err != nil {
 		return fmt.Errorf("keep results: %w", err)
 	}
 	return nil
+}
+
+// worthKeeping leaves out old runs all of whose measurements were made again since:
+// many runs of a part must not leave the next whole one with nothing to compare.
+func worthKeeping(runs []Run) (left []Run) {
+	seen := make(map[measurement]bool)
+	for i := range runs {
+		last := false
+		for j := range runs[i].Results {
+			m := runs[i].measurement(&runs[i].Results[j])
+			last = last || !seen[m]
+			seen[m] = true
+		}
+		if i < kept || last {
+			left = append(left, runs[i])
+		}
+	}
+	return left
 }
 
 // Goals are what issue and design ask for, of 5,000 devices on two processors.
@@ -170,16 +201,11 @@ func (r *Run) printBefore(w io.Writer, before []Run) {
 	fmt.Fprintln(w)
 }
 
-// earlier is the last of before that measured the same: with another spread, on more
-// processors, or with tokens that are cheaper to sign, a fleet comes back otherwise.
+// earlier is the last of before that measured the same.
 func (r *Run) earlier(before []Run, now *Result) (*Run, *Result) {
 	for i := range before {
-		if before[i].CPUs != r.CPUs || before[i].Signing != r.Signing {
-			continue
-		}
 		for j := range before[i].Results {
-			then := &before[i].Results[j]
-			if then.System == now.System && then.Scenario == now.Scenario && then.Devices == now.Devices && then.Spread == now.Spread {
+			if then := &before[i].Results[j]; before[i].measurement(then) == r.measurement(now) {
 				return &before[i], then
 			}
 		}

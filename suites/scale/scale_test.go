@@ -177,6 +177,24 @@ func TestRunsAreKept(t *testing.T) {
 			t.Errorf("the report does not say %q:\n%s", want, text.String())
 		}
 	}
+	// Many runs of one thing leave the last of another to be compared with.
+	whole := before[9]
+	whole.Results = append(whole.Results, scale.Result{System: scale.Password.Name, Scenario: scale.Broker.Name, Devices: 5000})
+	before[9] = whole
+	for range 2 {
+		part := scale.NewRun(400, "")
+		part.Results = before[0].Results
+		if err := scale.Keep(file, part, before); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if before, err = scale.Load(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(before) != 11 || len(before[10].Results) != 2 {
+		t.Errorf("%d are kept: %+v", len(before), before)
+	}
 	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
