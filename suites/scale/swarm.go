@@ -18,6 +18,10 @@ import (
 // perProcess is how many devices one process runs at most.
 const perProcess = 1250
 
+// niceness of the devices: they have processors of their own in the world, and here
+// they must not take those of whom they ask.
+const niceness = "10"
+
 // swarmConfig is what a swarm's process reads.
 type swarmConfig struct {
 	Client       string              `json:"client"`
@@ -94,7 +98,7 @@ func (s *swarms) start(dir, program string, c swarmConfig, devices []protocol.De
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	p, err := start(dir, name, out, program, file)
+	p, err := start(dir, name, out, "nice", "-n", niceness, program, file)
 	out.Close()
 	if err != nil {
 		return errors.Join(err, said.Close())
