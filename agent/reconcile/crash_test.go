@@ -37,8 +37,10 @@ type mortal struct {
 
 	mu      sync.Mutex
 	changes []string
-	// lives is how many changes it lives for; 0 is for ever.
+	// lives is how many changes it lives for, of which it does not make the last if
+	// it dies on the eve of it; 0 is for ever.
 	lives int
+	eve   bool
 }
 
 // change makes a change, and kills the agent after its last: it does nothing any
@@ -46,25 +48,38 @@ type mortal struct {
 func (m *mortal) change(what string, do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	err := do()
 	if last := len(m.changes) - 1; what == "start" && last >= 0 && m.changes[last] == what {
 		// Where podman is slow, the agent helps to start again what ended.
-		return err
+		return do()
 	}
+	ends := len(m.changes)+1 == m.lives
+	if ends && m.eve {
+		m.die()
+	}
+	err := do()
 	m.changes = append(m.changes, what)
-	if len(m.changes) == m.lives {
-		fmt.Println(strings.Join(m.changes, " "))
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		// No thread of it gets any further.
-		select {}
+	if ends {
+		m.die()
 	}
 	return err
+}
+
+// die says what was done.
+func (m *mortal) die() {
+	fmt.Println(strings.Join(m.changes, " "))
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	// No thread of it gets any further.
+	select {}
 }
 
 func (m *mortal) made() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.changes)
+}
+
+func (m *mortal) CreateSecret(ctx context.Context, name string, value []byte) error {
+	return m.change("secret", func() error { return m.Engine.CreateSecret(ctx, name, value) })
 }
 
 func (m *mortal) Create(ctx context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (id string, err error) {
@@ -138,22 +153,23 @@ func newAgent(m *mortal, folder string, keys *secret.Keys, log *slog.Logger) *Re
 type life struct {
 	Socket, Folder string
 	Lives          int
+	Eve            bool
 	Want           protocol.Container
 }
 
 // lifeVariable has this test's program be such an agent.
 const lifeVariable = "RECONCILE_LIFE"
 
-// dies has an agent die on the way to a container, after so many changes, which it
-// returns. The agent is this test's program once more: it gets SIGKILL, and nothing in
+// dies has an agent die on the way to a container, with the last of so many changes, or
+// on the eve of it. It returns those that were made. The agent is this test's program once more: it gets SIGKILL, and nothing in
 // it is asked.
-func (d *device) dies(lives int, want protocol.Container) []string {
+func (d *device) dies(lives int, eve bool, want protocol.Container) []string {
 	d.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	told, err := json.Marshal(life{Socket: d.podman.Socket, Folder: d.folder, Lives: lives, Want: want})
+	told, err := json.Marshal(life{Socket: d.podman.Socket, Folder: d.folder, Lives: lives, Eve: eve, Want: want})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -183,7 +199,7 @@ func live(told string) error {
 	}
 	e := engine.New(l.Socket)
 	defer e.Close()
-	m := &mortal{Engine: e, lives: l.Lives}
+	m := &mortal{Engine: e, lives: l.Lives, eve: l.Eve}
 	r := newAgent(m, l.Folder, keys, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	r.Accept(state(1, l.Want))
 	r.Run(context.Background())
@@ -268,73 +284,90 @@ func args(args ...string) func(*protocol.Container) {
 
 // The agent is killed after each change that it makes to podman in the course of an
 // update, of one that works, one that does not, and one that is taken back by whoever
-// asked for it. The next agent ends it right: one container, the right one, with what
-// it was delivered, and the old one's id where it is the right one.
+// asked for it, and between what it writes to the disk and the change that follows. The
+// next agent ends it right: one container, the right one, with what it was delivered,
+// and the old one's id where it is the right one.
 func TestKilledAtEveryStepOfAnUpdate(t *testing.T) {
 	podman := podmantest.Start(t)
 	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
-	tests := []struct {
-		name string
-		// change is what is asked for besides another level. It is no longer if it is
-		// unwanted once the agent was killed.
-		change   []func(*protocol.Container)
-		unwanted bool
-		phase    protocol.ContainerPhase
-		steps    []string
-	}{
+	for _, u := range []course{
 		{"that works", nil, false, protocol.ContainerRunning,
-			[]string{"create", "stop", "rename", "rename", "start", "remove"}},
+			[]string{"secret", "secret", "create", "stop", "rename", "rename", "start", "remove"}},
 		{"that does not", []func(*protocol.Container){args("exit", "3")}, false, protocol.ContainerRolledBack,
-			[]string{"create", "stop", "rename", "rename", "start", "remove", "rename", "start"}},
+			[]string{"secret", "secret", "create", "stop", "rename", "rename", "start", "remove", "rename", "start"}},
 		{"that is unwanted", nil, true, protocol.ContainerRunning,
-			[]string{"create", "stop", "rename", "rename", "start"}},
-	}
-	for _, test := range tests {
-		for step := range len(test.steps) {
-			t.Run(fmt.Sprintf("update %s/after %d %s", test.name, step+1, test.steps[step]), func(t *testing.T) {
-				d := newDevice(t, podman)
-				t.Cleanup(d.clean)
-				old := subject(d.deliver("old"))
-				next := subject(append(test.change, level("new"), d.deliver("new"))...)
-				first, _, stop := d.agent(old)
-				d.await(first, protocol.ContainerRunning)
-				stop()
-				before := d.id()
-
-				if made := d.dies(step+1, next); !slices.Equal(made, test.steps[:step+1]) {
-					t.Fatalf("it did %v, want %v", made, test.steps[:step+1])
-				}
-
-				after, edition, back := next, "new", test.unwanted || test.phase == protocol.ContainerRolledBack
-				if test.unwanted {
-					after = old
-				}
-				if back {
-					edition = "old"
-				}
-				second, m, _ := d.agent(after)
-				status := d.await(second, test.phase)
-				made := m.made()
-				if same := d.id() == before; same != back {
-					t.Errorf("the id is %s, was %s, after %v", d.id(), before, made)
-				}
-				if !strings.HasSuffix(d.id(), " true") {
-					t.Errorf("it does not run: %s, after %v", d.id(), made)
-				}
-				if err := d.sees(edition); err != nil {
-					t.Errorf("after %v: %v", made, err)
-				}
-				if test.phase == protocol.ContainerRolledBack && (status.Rollback == nil || status.Rollback.Reason == "") {
-					t.Errorf("the status does not say why: %+v", status)
-				}
-				// Nothing is done any more.
-				reconcile(t, second)
-				reconcile(t, second)
-				if after := m.made(); len(after) != len(made) {
-					t.Errorf("it goes on after %v: %v", made, after[len(made):])
-				}
-			})
+			[]string{"secret", "secret", "create", "stop", "rename", "rename", "start", "remove"}},
+	} {
+		for i, step := range u.steps {
+			// Files come before secrets, and what is noted before these.
+			if i == 0 || step == "stop" || step == "remove" {
+				t.Run(fmt.Sprintf("update %s/before %d %s", u.name, i+1, step), func(t *testing.T) { u.killed(t, podman, i+1, true) })
+			}
+			if u.unwanted && step == "remove" {
+				continue // it is done
+			}
+			t.Run(fmt.Sprintf("update %s/after %d %s", u.name, i+1, step), func(t *testing.T) { u.killed(t, podman, i+1, false) })
 		}
+	}
+}
+
+// course is that of an update in which the agent is killed.
+type course struct {
+	name string
+	// change is what is asked for besides another level. It is no longer if it is
+	// unwanted once the agent was killed.
+	change   []func(*protocol.Container)
+	unwanted bool
+	phase    protocol.ContainerPhase
+	steps    []string
+}
+
+// killed has the agent killed after a step, or on its eve, and another one end it.
+func (u *course) killed(t *testing.T, podman *podmantest.Engine, step int, eve bool) {
+	d := newDevice(t, podman)
+	t.Cleanup(d.clean)
+	old := subject(d.deliver("old"))
+	next := subject(append(u.change, level("new"), d.deliver("new"))...)
+	first, _, stop := d.agent(old)
+	d.await(first, protocol.ContainerRunning)
+	stop()
+	before := d.id()
+
+	want := u.steps[:step]
+	if eve {
+		want = u.steps[:step-1]
+	}
+	if made := d.dies(step, eve, next); !slices.Equal(made, want) {
+		t.Fatalf("it did %v, want %v", made, want)
+	}
+
+	after, edition, back := next, "new", u.unwanted || u.phase == protocol.ContainerRolledBack
+	if u.unwanted {
+		after = old
+	}
+	if back {
+		edition = "old"
+	}
+	second, m, _ := d.agent(after)
+	status := d.await(second, u.phase)
+	made := m.made()
+	if same := d.id() == before; same != back {
+		t.Errorf("the id is %s, was %s, after %v", d.id(), before, made)
+	}
+	if !strings.HasSuffix(d.id(), " true") {
+		t.Errorf("it does not run: %s, after %v", d.id(), made)
+	}
+	if err := d.sees(edition); err != nil {
+		t.Errorf("after %v: %v", made, err)
+	}
+	if u.phase == protocol.ContainerRolledBack && (status.Rollback == nil || status.Rollback.Reason == "") {
+		t.Errorf("the status does not say why: %+v", status)
+	}
+	// Nothing is done any more.
+	reconcile(t, second)
+	reconcile(t, second)
+	if after := m.made(); len(after) != len(made) {
+		t.Errorf("it goes on after %v: %v", made, after[len(made):])
 	}
 }
 
