@@ -13,6 +13,7 @@ import (
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/mark"
 	"github.com/seatrial/seatrial/agent/update"
+	"github.com/seatrial/seatrial/agent/volume"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -130,15 +131,13 @@ func (r *Reconciler) drop(ctx context.Context, live *engine.Container) error {
 func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, last *engine.Container) (protocol.ContainerStatus, time.Duration, error) {
 	resolved, err := r.data.Resolve(want)
 	if err != nil {
-		live, _, held := r.hold(ctx, want, live, last)
-		err = errors.Join(err, held)
-		return failed(want, live, reasonFor(err, ReasonDataFailed), err.Error()), 0, err
+		return r.held(ctx, want, live, last, ReasonDataFailed, err)
 	}
 	want = resolved
 	c := &want.Container
 	image, err := r.engine.Image(ctx, c.Image)
 	if err != nil && !errors.Is(err, engine.ErrNoImage) {
-		return failed(want, live, reasonFor(err, ReasonImageFailed), err.Error()), 0, err
+		return r.held(ctx, want, live, last, ReasonImageFailed, err)
 	}
 	differences := r.differences(want, image, live)
 	failure := r.failure(want, image)
@@ -177,8 +176,11 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 			err = errors.Join(err, remained)
 			return failed(want, live, reasonFor(err, ReasonCreateFailed), err.Error()), 0, err
 		}
-	} else if err := r.prepare(ctx, r.data.Of(want, live)); err != nil {
+	} else if err := r.prepare(ctx, r.data.Of(want, live)); errors.Is(err, volume.ErrForbidden) {
+		// What it mounts, the device does not allow any more: nobody starts it.
 		return failed(want, live, reasonFor(err, ReasonDataFailed), err.Error()), 0, err
+	} else if err != nil {
+		return r.held(ctx, want, live, last, ReasonDataFailed, err)
 	}
 	if live, err = r.refresh(ctx, c.Name, live); err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err

@@ -2,11 +2,13 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
 	"github.com/seatrial/seatrial/agent/mark"
+	"github.com/seatrial/seatrial/protocol"
 )
 
 // remaining returns the container that goes on running because the one that is
@@ -52,6 +54,14 @@ func (r *Reconciler) hold(ctx context.Context, want *drift.Desired, live, last *
 	}
 	_, again, err := r.run(ctx, asMade(want, live), live)
 	return live, again, err
+}
+
+// held sees to it that what there is runs although what is wanted cannot be brought
+// about, and says why it cannot.
+func (r *Reconciler) held(ctx context.Context, want *drift.Desired, live, last *engine.Container, reason string, err error) (protocol.ContainerStatus, time.Duration, error) {
+	live, _, problem := r.hold(ctx, want, live, last)
+	err = errors.Join(err, problem)
+	return failed(want, live, reasonFor(err, reason), err.Error()), 0, err
 }
 
 // attempt has a container run that is on trial, although it is not wanted any more,

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -46,6 +47,53 @@ func TestOldOneRunsUntilTheNewOneCanBeMade(t *testing.T) {
 			d.eventually("the old one runs", func() error {
 				if id := d.id(); id != good.ContainerID+" true" {
 					return fmt.Errorf("there is %s, want %s", id, good.ContainerID)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// A device that is off and on again runs what it ran, although what it has besides its
+// image cannot be put right, or its image cannot be looked at.
+func TestRunsWhatCannotBePutRight(t *testing.T) {
+	// Whose mode nobody may set, on any device.
+	const fixed = "/proc/sys/debug"
+	volume := func(mode string) func(*protocol.Container) {
+		return func(c *protocol.Container) {
+			c.Volumes = []protocol.Volume{{HostPath: fixed, MountPath: "/fixed", ReadOnly: true, Mode: mode}}
+		}
+	}
+	for name, row := range map[string]struct {
+		damage map[string]string
+		mode   string
+		reason string
+	}{
+		"the mode of its volume":   {nil, "0700", ReasonDataFailed},
+		"its image in the storage": {map[string]string{"overlay-images/*/manifest": "", "overlay-images/*/=*": ""}, "", ReasonImageFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			podman := podmantest.Start(t)
+			podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+			d := newDevice(t, podman)
+			r, _, stop := d.agent(subject(volume("")))
+			good := d.await(r, protocol.ContainerRunning)
+			stop()
+			podman.PowerCut()
+			if row.damage != nil {
+				lose(t, filepath.Join(podman.Folder, "storage"), row.damage)
+			}
+			podman.PowerOn()
+			r, _, _ = d.agent(subject(volume(row.mode)))
+			d.eventually("it runs", func() error {
+				if id := d.id(); id != good.ContainerID+" true" {
+					return fmt.Errorf("there is %s, want %s: %+v", id, good.ContainerID, r.Status().Containers[0])
+				}
+				return nil
+			})
+			d.eventually("the status says what is wrong", func() error {
+				if status := r.Status().Containers[0]; status.Phase != protocol.ContainerFailed || status.Reason != row.reason {
+					return fmt.Errorf("it is %+v", status)
 				}
 				return nil
 			})
