@@ -33,6 +33,8 @@ type rig struct {
 	*testing.T
 	broker *server.Server
 	bucket jetstream.KeyValue
+	// follower is the connection over which the list was last made to follow.
+	follower *nats.Conn
 
 	mu       sync.Mutex
 	expelled []deny.Expulsion
@@ -103,9 +105,9 @@ func (r *rig) within() context.Context {
 }
 
 // connect connects as a user, for good: one who is thrown out stays away.
-func (r *rig) connect(user string) *nats.Conn {
+func (r *rig) connect(user string, options ...nats.Option) *nats.Conn {
 	r.Helper()
-	nc, err := nats.Connect(r.broker.ClientURL(), nats.UserInfo(user, "x"), nats.NoReconnect(), nats.Timeout(deadline))
+	nc, err := nats.Connect(r.broker.ClientURL(), append([]nats.Option{nats.UserInfo(user, "x"), nats.NoReconnect(), nats.Timeout(deadline)}, options...)...)
 	r.must(err)
 	r.Cleanup(nc.Close)
 	return nc
@@ -135,7 +137,8 @@ func (r *rig) follow() *deny.List {
 			r.expelled = append(r.expelled, e)
 		},
 	})
-	nc := r.connect("callout")
+	nc := r.connect("callout", func(o *nats.Options) error { o.AllowReconnect = true; return nil })
+	r.follower = nc
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- list.Run(ctx, nc, nil) }()
@@ -303,6 +306,62 @@ func TestRingThatIsAheadOfWhatCanBeRead(t *testing.T) {
 	if took := time.Since(rung); took > 4*time.Second {
 		t.Errorf("it was found after %s", took)
 	}
+}
+
+// Of several servers the one that is read may also be behind what was read before. Who
+// was thrown out is not let in again for it. A bucket that has less for good is one that
+// was restored, and is believed.
+func TestServerThatIsBehindLetsNobodyIn(t *testing.T) {
+	r := newRig(t, protocol.Shares(), users)
+	list := r.follow()
+	for _, name := range []string{"device-1", "device-2"} {
+		r.deny(name)
+		r.eventually(name+" is on the list", func() bool { return list.Has(name) })
+	}
+	operator := r.connect("operator")
+	js, err := jetstream.New(operator)
+	r.must(err)
+	stream, err := js.Stream(r.within(), protocol.BucketDenied.Stream())
+	r.must(err)
+	settings := stream.CachedInfo().Config
+	reads, err := operator.SubscribeSync(protocol.BucketDenied.DirectNext())
+	r.must(err)
+	// A server that has nothing yet is, to who reads there, a bucket that is new.
+	r.must(js.DeleteStream(r.within(), settings.Name))
+	settings.RePublish = nil
+	_, err = js.CreateStream(r.within(), settings)
+	r.must(err)
+	r.must(r.follower.ForceReconnect())
+	read := func() {
+		// The second read begins when the first is over.
+		for range 2 {
+			for {
+				msg, err := reads.NextMsgWithContext(r.within())
+				r.must(err)
+				if strings.Contains(string(msg.Data), `"seq":1}`) || strings.Contains(string(msg.Data), `"seq":1,`) {
+					break
+				}
+			}
+		}
+	}
+	read()
+	if list.Len() != 2 {
+		t.Error("who was thrown out may come in again, because a server is behind")
+	}
+	// It has caught up.
+	r.deny("device-1")
+	r.deny("device-2")
+	r.must(r.bucket.Delete(r.within(), "device-2"))
+	r.eventually("it is believed", func() bool { return !list.Has("device-2") })
+	if !list.Has("device-1") {
+		t.Error("who is on the list was forgotten")
+	}
+
+	r.must(js.DeleteStream(r.within(), settings.Name))
+	_, err = js.CreateStream(r.within(), settings)
+	r.must(err)
+	r.must(r.follower.ForceReconnect())
+	r.eventually("a bucket that stays empty is believed", func() bool { return list.Len() == 0 })
 }
 
 // However many callouts see to it, a connection is closed once, and once on record.

@@ -21,6 +21,9 @@ import (
 // such bucket, or account AUTH does not see it.
 var ErrNoList = errors.New("the broker has no deny list for us: is bucket \"" + string(protocol.BucketDenied) + "\" made, and shared with account " + protocol.AccountAuth + "?")
 
+// errBehind says that the bucket has less than was read of it before.
+var errBehind = errors.New("the bucket has less than was read of it before: the server that answers is behind, or the bucket was restored")
+
 const (
 	// pollInterval is how often changes are asked for although nothing rang, in
 	// case that a ring was lost.
@@ -34,6 +37,9 @@ const (
 	// there are so many: of several servers the one that is asked may not have it yet.
 	lagInterval = 50 * time.Millisecond
 	lagAttempts = 40
+	// doubtInterval is how long a bucket that has less than before is taken for that of a
+	// server that is behind, of several, and not for one that was restored.
+	doubtInterval = 5 * time.Second
 	// readTimeout bounds the wait for the next entry.
 	readTimeout = 2 * time.Second
 	// batchSize is how many entries are asked for at a time.
@@ -93,14 +99,14 @@ func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) e
 type follower struct {
 	list *List
 	nc   *nats.Conn
-	// next is the sequence from which on nothing was read yet.
-	next uint64
 	// rung is the sequence of the entry that rang last; attempts is how often it is
 	// still tried to read it.
 	rung     atomic.Uint64
 	attempts int
 	// whole is when the whole list was last read.
 	whole time.Time
+	// doubted is since when the bucket has had less than before; zero if it has not.
+	doubted time.Time
 	// all has everybody on the list thrown out, not only who is new to it.
 	all bool
 	// failed says that the last attempt failed and was logged.
@@ -133,7 +139,7 @@ func (f *follower) step(ctx context.Context) time.Duration {
 		f.list.options.Log.InfoContext(ctx, "The deny list is known.", "names", f.list.Len())
 		close(f.list.loaded)
 	})
-	if f.attempts > 0 && f.next <= f.rung.Load() {
+	if f.attempts > 0 && f.list.reached <= f.rung.Load() {
 		f.attempts--
 		return lagInterval
 	}
@@ -142,7 +148,7 @@ func (f *follower) step(ctx context.Context) time.Duration {
 
 func (f *follower) read(ctx context.Context) error {
 	if time.Since(f.whole) < wholeInterval {
-		next, err := f.walk(ctx, f.next, func(name string, denied bool) {
+		next, err := f.walk(ctx, f.list.reached, func(name string, denied bool) {
 			if !f.list.set(name, denied) {
 				return
 			}
@@ -151,7 +157,7 @@ func (f *follower) read(ctx context.Context) error {
 				f.list.chase.add(name)
 			}
 		})
-		f.next = next
+		f.list.reached = next
 		return err
 	}
 	names := make(map[string]struct{})
@@ -165,6 +171,16 @@ func (f *follower) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if next < f.list.reached {
+		if f.doubted.IsZero() {
+			f.doubted = time.Now()
+		}
+		// Whoever was put on the list meanwhile must not come in because of it.
+		if time.Since(f.doubted) < doubtInterval {
+			return errBehind
+		}
+	}
+	f.doubted = time.Time{}
 	added := f.list.replace(names)
 	first := !f.loaded()
 	if !first {
@@ -173,7 +189,7 @@ func (f *follower) read(ctx context.Context) error {
 	if first || f.all {
 		f.list.chase.sweep(slices.Sorted(maps.Keys(names)))
 	}
-	f.next, f.whole, f.all = next, time.Now(), false
+	f.list.reached, f.whole, f.all = next, time.Now(), false
 	return nil
 }
 

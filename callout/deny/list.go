@@ -24,6 +24,9 @@ type List struct {
 	first   sync.Once
 	// read is when the list was last known to be as the bucket has it.
 	read atomic.Pointer[time.Time]
+	// reached is the sequence from which on nothing was read yet.
+	// It is the follower's alone.
+	reached uint64
 
 	mu    sync.RWMutex
 	names map[string]struct{}
