@@ -75,6 +75,7 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	})
 	failures := throttle.New(c.Limits.SourceFailures, 0)
 	history := trail.New(trail.Options{Kept: counters.Kept, Lost: counters.Lost, Log: log})
+	admissions := throttle.NewAdmissions(c.Limits.DeviceAdmissions, 0)
 	record := recorder(counters, history, log)
 	denied := deny.New(deny.Options{Expelled: expelled(record), Log: log})
 	answers := service.New(service.Options{
@@ -85,16 +86,17 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 			Rules:        c.Rules,
 			ExpiryJitter: c.Limits.ExpiryJitter,
 		}),
-		Denied:  denied.Has,
-		Workers: workers,
-		Queue:   c.Limits.Queue,
-		Budget:  c.Limits.Budget,
-		TooMany: failures.Failed,
-		Record:  record,
-		Log:     log,
+		Denied:   denied.Has,
+		Workers:  workers,
+		Queue:    c.Limits.Queue,
+		Budget:   c.Limits.Budget,
+		TooMany:  failures.Failed,
+		TooOften: admissions.Admitted,
+		Record:   record,
+		Log:      log,
 	})
 	counters.Watch(metrics.Sources{
-		Queued: answers.Queued, Connected: answers.Connected, KeysFetched: keys.Fetched, Throttled: failures.Limited,
+		Queued: answers.Queued, Connected: answers.Connected, KeysFetched: keys.Fetched, Throttled: failures.Limited, Often: admissions.Limited,
 		Denied: denied.Len, DeniedRead: denied.Read, Pending: history.Pending,
 	})
 

@@ -46,6 +46,8 @@ type Limits struct {
 	KeysMinWait    time.Duration
 	// SourceFailures is how many failures a second of one source are answered.
 	SourceFailures int
+	// DeviceAdmissions is how many admissions a minute one device has.
+	DeviceAdmissions int
 }
 
 // DefaultExpiryJitter is by how much a connection may end before its token. It
@@ -83,13 +85,14 @@ func load(file string, open opener) (*Config, error) {
 		Rules:       choose(top),
 		HTTPAddress: address(http),
 		Limits: Limits{
-			Workers:        limits.Count("workers", 0, 1, 1024),
-			Queue:          limits.Count("queue", 0, 1, 1<<20),
-			Budget:         limits.Duration("budget", protocol.CalloutBudget, 10*time.Millisecond, protocol.CalloutBudget),
-			ExpiryJitter:   limits.Duration("expiry_jitter", DefaultExpiryJitter, 0, time.Hour),
-			KeysMaxAge:     limits.Duration("keys_max_age", 0, time.Second, 24*time.Hour),
-			SourceFailures: limits.Count("source_failures", 0, 1, 1<<20),
-			KeysMinWait:    limits.Duration("keys_min_wait", 0, 100*time.Millisecond, time.Hour),
+			Workers:          limits.Count("workers", 0, 1, 1024),
+			Queue:            limits.Count("queue", 0, 1, 1<<20),
+			Budget:           limits.Duration("budget", protocol.CalloutBudget, 10*time.Millisecond, protocol.CalloutBudget),
+			ExpiryJitter:     limits.Duration("expiry_jitter", DefaultExpiryJitter, 0, time.Hour),
+			KeysMaxAge:       limits.Duration("keys_max_age", 0, time.Second, 24*time.Hour),
+			KeysMinWait:      limits.Duration("keys_min_wait", 0, 100*time.Millisecond, time.Hour),
+			SourceFailures:   limits.Count("source_failures", 0, 1, 1<<20),
+			DeviceAdmissions: limits.Count("device_admissions", 0, 1, 1<<20),
 		},
 	}
 	for _, t := range []*table.Table{nats, keys, http, limits, top} {

@@ -141,14 +141,14 @@ func TestGoodConfiguration(t *testing.T) {
 
 	c, _, err = f.load(t, f.render(map[string]string{
 		"keys.xkey_seed_file": f.seed(t, "curve", nkeys.PrefixByteCurve, 0o400),
-		"roles.device":        `"edge"`, "limits.workers": "3", "limits.queue": "7", "limits.source_failures": "50", "limits.budget": `"900ms"`,
+		"roles.device":        `"edge"`, "limits.workers": "3", "limits.queue": "7", "limits.source_failures": "50", "limits.device_admissions": "90", "limits.budget": `"900ms"`,
 		"limits.expiry_jitter": `"0s"`, "limits.keys_max_age": `"1m"`, "limits.keys_min_wait": `"3s"`,
 		"nats.url": `"nats://127.0.0.1:4222, nats://localhost:4223"`,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.Limits{Workers: 3, Queue: 7, SourceFailures: 50, Budget: 900 * time.Millisecond, KeysMaxAge: time.Minute, KeysMinWait: 3 * time.Second}
+	want := config.Limits{Workers: 3, Queue: 7, SourceFailures: 50, DeviceAdmissions: 90, Budget: 900 * time.Millisecond, KeysMaxAge: time.Minute, KeysMinWait: 3 * time.Second}
 	if c.Limits != want || !reflect.DeepEqual(c.Rules, rules.Builtin("edge", "fleet-admin")) || len(c.Keys.Curve) == 0 {
 		t.Errorf("got %+v", c)
 	}

@@ -135,7 +135,7 @@ func TestExplanationEndsWhereTheDecisionDoes(t *testing.T) {
 // A reason that lies in the token and belongs to no step would be told at the
 // wrong place.
 func TestEveryReasonHasAStep(t *testing.T) {
-	elsewhere := []refusal.Reason{refusal.BadRequest, refusal.Stale, refusal.Shed, refusal.Internal, "denied", "throttled"}
+	elsewhere := []refusal.Reason{refusal.BadRequest, refusal.Stale, refusal.Shed, refusal.Internal, "denied", "throttled", "too_often"}
 	for _, reason := range refusal.Reasons() {
 		if has := explain.HasStep(reason); has == slices.Contains(elsewhere, reason) {
 			t.Errorf("%s has a step: %v", reason, has)

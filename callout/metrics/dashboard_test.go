@@ -47,7 +47,7 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 	}
 	m := metrics.New()
 	m.Watch(metrics.Sources{
-		Queued: func() int { return 0 }, Connected: func() bool { return true }, KeysFetched: func() time.Time { return time.Time{} }, Throttled: func() int { return 0 },
+		Queued: func() int { return 0 }, Connected: func() bool { return true }, KeysFetched: func() time.Time { return time.Time{} }, Throttled: func() int { return 0 }, Often: func() int { return 0 },
 		Denied: func() int { return 0 }, DeniedRead: func() time.Time { return time.Time{} }, Pending: func() int { return 0 },
 	})
 	names := make(map[string]bool)

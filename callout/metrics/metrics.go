@@ -37,6 +37,8 @@ type Sources struct {
 	KeysFetched func() time.Time
 	// Throttled is how many sources fail too often at the moment.
 	Throttled func() int
+	// Often is how many devices have no admissions left at the moment.
+	Often func() int
 	// Denied is how many names are on the deny list, DeniedRead when it was last
 	// known to be current; zero if it never was.
 	Denied     func() int
@@ -87,6 +89,7 @@ func New() *Metrics {
 	for _, reason := range []refusal.Reason{refusal.Shed, refusal.Stale, refusal.BadRequest, refusal.Throttled} {
 		m.decisions.WithLabelValues(string(audit.Dropped), string(reason))
 	}
+	m.decisions.WithLabelValues(string(audit.Refused), string(refusal.TooOften))
 	for _, result := range audit.Results() {
 		m.latency.WithLabelValues(string(result))
 	}
@@ -106,6 +109,7 @@ func (m *Metrics) Watch(s Sources) {
 	}
 	gauge("queue_depth", "Authorization requests that wait for a worker.", func() float64 { return float64(s.Queued()) })
 	gauge("throttled_sources", "Sources whose failing connections are not answered, because there are too many.", func() float64 { return float64(s.Throttled()) })
+	gauge("throttled_devices", "Devices that are not admitted at the moment, because they connect too often.", func() float64 { return float64(s.Often()) })
 	gauge("broker_connected", "1 if there is a connection to the broker.", func() float64 {
 		if s.Connected() {
 			return 1

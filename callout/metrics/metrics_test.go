@@ -38,13 +38,14 @@ func TestMetrics(t *testing.T) {
 	m.Watch(metrics.Sources{
 		Queued: func() int { return 3 }, Connected: func() bool { return connected }, KeysFetched: func() time.Time { return fetched },
 		Denied: func() int { return 2 }, DeniedRead: func() time.Time { return read }, Pending: func() int { return 4 },
-		Throttled: func() int { return 4 },
+		Throttled: func() int { return 4 }, Often: func() int { return 5 },
 	})
 	has(t, page(t, m),
 		`fleet_callout_decisions_total{reason="",result="admitted"} 0`,
 		`fleet_callout_decisions_total{reason="stale",result="dropped"} 0`,
 		`fleet_callout_keys_fetches_total{result="error"} 0`,
 		`fleet_callout_decisions_total{reason="throttled",result="dropped"} 0`, `fleet_callout_throttled_sources 4`,
+		`fleet_callout_decisions_total{reason="too_often",result="refused"} 0`, `fleet_callout_throttled_devices 5`,
 		`fleet_callout_queue_depth 3`, `fleet_callout_broker_connected 0`, `fleet_callout_keys_age_seconds -1`,
 		`fleet_callout_denied_names 2`, `fleet_callout_denied_age_seconds -1`, `fleet_callout_expelled_total 0`,
 	)

@@ -37,6 +37,7 @@ const (
 	Stale           Reason = "stale"            // the client has given up by now
 	Shed            Reason = "shed"             // the queue was full
 	Throttled       Reason = "throttled"        // one failure too many of its source
+	TooOften        Reason = "too_often"        // one admission too many of its device
 	Internal        Reason = "internal"         // a fault of this program
 )
 
@@ -45,7 +46,7 @@ func Reasons() []Reason {
 	return []Reason{
 		NoToken, TokenTooLong, Malformed, Algorithm, KeyUnknown, Signature, Issuer, Audience, Expired, NotYetValid,
 		ClaimMissing, RolesMissing, RolesShape, RoleNone, RoleAmbiguous, InvalidID,
-		Denied, KeysUnavailable, BadRequest, Stale, Shed, Throttled, Internal,
+		Denied, KeysUnavailable, BadRequest, Stale, Shed, Throttled, TooOften, Internal,
 	}
 }
 

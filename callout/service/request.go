@@ -10,6 +10,7 @@ import (
 
 	"github.com/seatrial/seatrial/callout/audit"
 	"github.com/seatrial/seatrial/callout/refusal"
+	"github.com/seatrial/seatrial/protocol"
 )
 
 // reserve is the part of the budget, one in so many, that is kept for the decision
@@ -108,6 +109,10 @@ func (s *Service) judge(ctx context.Context, claims *jwt.AuthorizationRequestCla
 	record.Role, record.Name, record.TokenID, record.KeyID = grant.Role, grant.Name, grant.TokenID, grant.KeyID
 	if err == nil && s.options.Denied != nil && s.options.Denied(grant.Name) {
 		err = refusal.New(refusal.Denied, "%q is on the deny list", grant.Name)
+	}
+	// Last, so that nobody uses up a device's admissions who is not to be admitted.
+	if err == nil && grant.Role == protocol.RoleDevice && s.options.TooOften != nil && s.options.TooOften(grant.Name) {
+		err = refusal.New(refusal.TooOften, "%q connects too often", grant.Name)
 	}
 	var answer []byte
 	result := audit.Admitted

@@ -54,6 +54,10 @@ type Options struct {
 	// Nil: none is.
 	TooMany func(host string) bool
 
+	// TooOften is told of every device that would be admitted, and reports whether it
+	// is once too often. Nil: nobody is.
+	TooOften func(device string) bool
+
 	// Record is told of every request once. It may be called from several
 	// goroutines and must not block.
 	Record func(context.Context, *audit.Record)

@@ -58,3 +58,47 @@ func TestFailuresOfASourceAreBoundedAndHurtNobodyElse(t *testing.T) {
 		t.Errorf("%d failures were counted, want 4", len(failed))
 	}
 }
+
+// A device that connects too often is refused, and that is a failure of where it is.
+// Who is no device is admitted as often as it comes, and who is not to be admitted
+// uses up nothing of whom it says that it is.
+func TestAdmissionsOfADeviceAreBounded(t *testing.T) {
+	a := newAsking(t)
+	role, err := protocol.RoleDevice, error(nil)
+	var counted []string
+	failures := 0
+	s, _ := one(t, a, Options{
+		Admission: admit(func(context.Context, string) (admission.Grant, error) {
+			return admission.Grant{Role: role, Name: "name-1", Account: protocol.AccountDevices, Permissions: protocol.DevicePermissions("device-1"), Expires: time.Now().Add(time.Hour)}, err
+		}),
+		Denied:   func(string) bool { return role == "denied" },
+		TooOften: func(device string) bool { counted = append(counted, device); return len(counted) > 2 },
+		TooMany:  func(string) bool { failures++; return false },
+	})
+	for i, row := range []struct {
+		role   protocol.Role
+		err    error
+		reason refusal.Reason
+	}{
+		{protocol.RoleDevice, refusal.New(refusal.Expired, "x"), refusal.Expired},
+		{"denied", nil, refusal.Denied},
+		{protocol.RoleDevice, nil, ""},
+		{protocol.RoleAdmin, nil, ""},
+		{protocol.RoleDevice, nil, ""},
+		{protocol.RoleDevice, nil, refusal.TooOften},
+		{protocol.RoleObserver, nil, ""},
+		{protocol.RoleService, nil, ""},
+		{protocol.RoleDevice, nil, refusal.TooOften},
+	} {
+		role, err = row.role, row.err
+		claims := a.claims()
+		claims.Expires = time.Now().Add(time.Hour).Unix()
+		record, answer := s.decide(t.Context(), request{msg: a.message(t, claims, a.server), arrived: time.Now()})
+		if record.Reason != row.reason || answer == nil || record.Name != "name-1" || (row.reason == "") == record.Expires.IsZero() {
+			t.Errorf("%d: %+v, answered: %v", i+1, record, answer != nil)
+		}
+	}
+	if len(counted) != 4 || failures != 4 {
+		t.Errorf("counted were %v, and %d failures", counted, failures)
+	}
+}

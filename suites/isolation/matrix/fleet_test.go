@@ -268,6 +268,7 @@ account_seed_file = %q
 address = %q
 [limits]
 source_failures = 1048576
+device_admissions = 1048576
 `, f.issuer.url, project, rules, url, broker.KeyFile(keys, broker.Callout), broker.KeyFile(keys, broker.Issuer), curve, address), 0o600); err != nil {
 		t.Fatal(err)
 	}
