@@ -92,6 +92,22 @@ func TestEveryHeaderIsTried(t *testing.T) {
 	}
 }
 
+// Every end of a reply subject by which the server's source knows what to do with a
+// message is tried, on one's own keys and on another's.
+func TestEveryEndOfAReplyIsTried(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, settings{})
+	known := serverConstants(t, `^\.\$`)
+	if len(known) == 0 {
+		t.Fatal("the server's source names no end of a reply subject")
+	}
+	for _, end := range known {
+		if !covered(rowsOf(t, f.target), matrix.Device, matrix.Replies, regexp.MustCompile(regexp.QuoteMeta(end)+"$"), "") {
+			t.Errorf("nobody asks for an answer at a subject that ends with %s", end)
+		}
+	}
+}
+
 // pattern is a regular expression for the subjects that a form of the server's
 // stands for, with the first that is left open being what is given.
 func pattern(form, first string) string {

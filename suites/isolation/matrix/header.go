@@ -37,6 +37,8 @@ func hostileHeaders(t *Target, b protocol.Bucket) []hostile {
 		}},
 		{"what a schedule left", ErrorAnswer, nats.Header{"Nats-Scheduler": {victim}, "Nats-Schedule-Next": {"purge"}}},
 		{"an atomic batch", ErrorAnswer, nats.Header{"Nats-Batch-Id": {"1"}, "Nats-Batch-Sequence": {"1"}, "Nats-Batch-Commit": {"1"}}},
+		{"an atomic batch that begins", ErrorAnswer, nats.Header{"Nats-Batch-Id": {"2"}, "Nats-Batch-Sequence": {"1"}}},
+		{"an atomic batch that somebody else has begun", ErrorAnswer, nats.Header{"Nats-Batch-Id": {"3"}, "Nats-Batch-Sequence": {"2"}, "Nats-Batch-Commit": {"eob"}}},
 		{"a counter", ErrorAnswer, nats.Header{"Nats-Incr": {"1"}}},
 		{"a counter's sources", OwnOnly, nats.Header{"Nats-Counter-Sources": {`{"x":{"y":"1"}}`}}},
 		{"another stream expected", ErrorAnswer, nats.Header{"Nats-Expected-Stream": {"KV_other"}}},

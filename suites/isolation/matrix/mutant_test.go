@@ -233,6 +233,7 @@ func TestEveryHoleInTheBrokerIsSeen(t *testing.T) {
 		{"a document can have an end", settings{stream: func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }}, []matrix.Kind{matrix.Headers}},
 		{"a bucket takes schedules", settings{stream: func(c *jetstream.StreamConfig) { c.AllowMsgSchedules, c.Discard = true, jetstream.DiscardOld }}, []matrix.Kind{matrix.Headers}},
 		{"a bucket takes batches", settings{stream: func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = true }}, []matrix.Kind{matrix.Headers}},
+		{"a bucket takes fast batches", settings{stream: func(c *jetstream.StreamConfig) { c.AllowBatchPublish = true }}, []matrix.Kind{matrix.Replies}},
 	} {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()

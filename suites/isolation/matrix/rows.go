@@ -25,6 +25,7 @@ func Rows(ctx context.Context, t *Target) ([]Row, error) {
 		settingsRows(),
 		reflectionRows(t, streams),
 		replyRows(t, streams),
+		batchRows(t),
 		headerRows(t),
 		payloadRows(t),
 		accountRows(),
