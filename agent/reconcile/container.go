@@ -171,6 +171,9 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 			return status, sooner(again, look), err
 		}
 		if live, last, err = r.make(ctx, want, image, live, last, differences); err != nil {
+			if live != nil && last == nil && mark.Deployment(live.Live.Labels).UID == c.Deployment.UID {
+				err = errors.Join(err, r.giveBack(ctx, want))
+			}
 			var remained error
 			live, _, remained = r.remaining(ctx, want, live, last)
 			err = errors.Join(err, remained)
@@ -191,6 +194,7 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 	if live, err = r.restore(ctx, live); err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
+	r.remember(want)
 	status, again, err := r.heal(ctx, want, live)
 	if err == nil {
 		err = r.data.Settle(live)

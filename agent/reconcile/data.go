@@ -9,6 +9,8 @@ import (
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
+	"github.com/seatrial/seatrial/agent/update"
+	"github.com/seatrial/seatrial/protocol"
 )
 
 // The reasons of a container's status that are about its data.
@@ -48,6 +50,32 @@ func (r *Reconciler) prepare(ctx context.Context, want *drift.Desired) error {
 		r.acted(want.Container.Name)
 	}
 	return err
+}
+
+// remember notes what a container that works asks of its volumes: it has to find that
+// again when it comes back.
+func (r *Reconciler) remember(want *drift.Desired) {
+	owned := slices.DeleteFunc(slices.Clone(want.Container.Volumes), func(v protocol.Volume) bool { return v.Owner == "" && v.Mode == "" })
+	r.updates.Change(want.Container.Name, func(record *update.Record) {
+		switch {
+		case len(owned) == 0:
+			record.Volumes = nil
+		case record.Volumes == nil || !slices.Equal(*record.Volumes, owned):
+			record.Volumes = &owned
+		}
+	})
+}
+
+// giveBack has the last good container find its volumes as it asked for them, which
+// what was wanted instead may have changed.
+func (r *Reconciler) giveBack(ctx context.Context, want *drift.Desired) error {
+	volumes := r.updates.Get(want.Container.Name).Volumes
+	if volumes == nil {
+		return nil
+	}
+	back := *want
+	back.Container.Volumes, back.Container.Secrets, back.Files = *volumes, nil, nil
+	return r.prepare(ctx, &back)
 }
 
 // refresh has a container see its new files, if it runs and can see them only when

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -144,6 +146,64 @@ func TestDeliveriesAreTakenBack(t *testing.T) {
 			if err := d.sees("new"); err != nil {
 				t.Error(err)
 			}
+		})
+	}
+}
+
+// A volume has the mode again that the last good container was made with, be the next
+// one taken back or never made, and by whichever agent.
+func TestVolumesAreTakenBack(t *testing.T) {
+	podman := podmantest.Start(t)
+	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	for name, row := range map[string]struct {
+		change func(*protocol.Container)
+		phase  protocol.ContainerPhase
+	}{
+		"does not work": {args("exit", "3"), protocol.ContainerRolledBack},
+		"cannot be made": {func(c *protocol.Container) {
+			c.Volumes = append(c.Volumes, protocol.Volume{HostPath: "/no/such/folder", MountPath: "/x"})
+		}, protocol.ContainerFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t, podman)
+			t.Cleanup(d.clean)
+			folder := t.TempDir()
+			mode := func(mode string) func(*protocol.Container) {
+				return func(c *protocol.Container) {
+					c.Volumes = []protocol.Volume{{HostPath: folder, MountPath: "/data", Mode: mode}}
+				}
+			}
+			has := func(want fs.FileMode) {
+				t.Helper()
+				d.eventually("mode of the volume", func() error {
+					info, err := os.Stat(folder)
+					if err == nil && info.Mode().Perm() != want {
+						err = fmt.Errorf("it is %s, want %s", info.Mode(), want)
+					}
+					return err
+				})
+			}
+			bad := subject(mode("0700"), row.change)
+			r, _, stop := d.agent(subject(mode("0755")))
+			d.await(r, protocol.ContainerRunning)
+			// Without a new container.
+			r.Accept(state(2, subject(mode("0751"))))
+			has(0o751)
+			d.await(r, protocol.ContainerRunning)
+			r.Accept(state(3, bad))
+			d.await(r, row.phase)
+			has(0o751)
+			// By hand, and with another agent.
+			stop()
+			if err := os.Chmod(folder, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			again, _, _ := d.agent(bad)
+			d.await(again, row.phase)
+			has(0o751)
+			again.Accept(state(4, subject(level("new"), mode("0700"))))
+			d.await(again, protocol.ContainerRunning)
+			has(0o700)
 		})
 	}
 }

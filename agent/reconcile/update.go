@@ -212,6 +212,7 @@ func (r *Reconciler) trial(ctx context.Context, want *drift.Desired, image *drif
 	case bad:
 		return r.takeBack(ctx, want, image, live, last, why.reason, why.message)
 	case good:
+		r.remember(want)
 		err := r.keep(ctx, name, live, last, image)
 		return status, again, err
 	default:
@@ -379,13 +380,14 @@ func (r *Reconciler) restore(ctx context.Context, live *engine.Container) (*engi
 // rolledBack keeps the last good container running, and says why the desired one
 // does not.
 func (r *Reconciler) rolledBack(ctx context.Context, want *drift.Desired, live *engine.Container, failure *update.Failure) (protocol.ContainerStatus, time.Duration, error) {
+	given := r.giveBack(ctx, want)
 	live, err := r.restore(ctx, live)
 	if err != nil {
 		return failed(want, live, reasonFor(err, ReasonStartFailed), err.Error()), 0, err
 	}
 	status, again, err := r.run(ctx, asMade(want, live), live)
 	if err == nil {
-		err = r.data.Settle(live)
+		err = errors.Join(given, r.data.Settle(live))
 	}
 	rollback := failure.Rollback
 	status.Phase, status.Rollback = protocol.ContainerRolledBack, &rollback

@@ -18,6 +18,9 @@ type Record struct {
 	Good   string `json:"good,omitempty"`
 	Image  string `json:"image,omitempty"`
 	Before string `json:"before,omitempty"`
+	// Volumes are those whose owner or mode the container that was last seen to work
+	// asks for; nil if it asks for none.
+	Volumes *[]protocol.Volume `json:"volumes,omitempty"`
 	// Aside is the container that was put aside until the one in its place is seen
 	// to work; nil if none was.
 	Aside *Aside `json:"aside,omitempty"`
