@@ -108,7 +108,7 @@ func (e *Explanation) Write(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "\nrefused: %s\n", refusal.ReasonOf(e.Refusal))
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nadmitted as %s %s, unless that name is on the deny list\n", e.Grant.Role, e.Grant.Name)
+	_, err := fmt.Fprintf(w, "\nadmitted as %s %s, unless that name is on the deny list, or a device that connects too often\n", e.Grant.Role, e.Grant.Name)
 	return err
 }
 
