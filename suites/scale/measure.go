@@ -174,7 +174,9 @@ func (s *stand) measure(ctx context.Context, sc Scenario) (*Result, error) {
 		return fail(err)
 	}
 	result := s.result(sc, killed, back, before, after)
-	if err := do(ctx, s, sc.restore); err != nil {
+	restoring, done := context.WithTimeoutCause(ctx, readyWithin, errors.New("it took too long"))
+	defer done()
+	if err := do(restoring, s, sc.restore); err != nil {
 		return fail(err)
 	}
 	if s.system.ours && result.Back < s.devices {
