@@ -70,7 +70,8 @@ type side struct {
 func newSide(b *testing.B, kind string, options ...func(testing.TB, *fleet)) *side {
 	b.Helper()
 	s := &side{fleet: newFleet(b, options...), kind: kind}
-	c := s.config(b, "")
+	// All connect as one device, more often than any that is honest.
+	c := s.config(b, "device_admissions = 1_048_576")
 	process := exec.Command(os.Args[0], "-test.run=^$")
 	process.Env = append(os.Environ(), childKind+"="+kind, childConfig+"="+s.dir+"/callout.toml")
 	process.Stderr = os.Stderr
