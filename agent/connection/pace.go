@@ -85,16 +85,21 @@ func retryWait(first time.Duration, failures int, most time.Duration) time.Durat
 	return leastWait + rand.N(ceiling)
 }
 
-// mintWait is a random wait after the issuer gave no token, failures times before this
-// one.
-func mintWait(spread time.Duration, failures int, err error) time.Duration {
-	refusal := new(credential.Refusal)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return retryWait(spread/firstShare, failures, max(spread, mostAway))
-	case errors.As(err, &refusal):
-		return retryWait(spread/firstShare, failures, max(spread, mostWait))
-	default:
-		return retryWait(spread, failures, max(overwhelmed*spread, mostWait))
+// vain counts the requests to the issuer that were in vain, since there was last a
+// token. Those at whose address nobody listened count apart: they cost nobody
+// anything, and waits that grew while the issuer was away must not be those of a
+// device that meets it when it has just come back, and has much to do.
+type vain struct{ away, others int }
+
+// wait is a random wait after one more was in vain.
+func (v *vain) wait(spread time.Duration, err error) time.Duration {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		v.away++
+		return retryWait(spread/firstShare, v.away-1, max(spread, mostAway))
 	}
+	v.others++
+	if refusal := new(credential.Refusal); errors.As(err, &refusal) {
+		return retryWait(spread/firstShare, v.others-1, max(spread, mostWait))
+	}
+	return retryWait(spread, v.others-1, max(overwhelmed*spread, mostWait))
 }

@@ -91,13 +91,31 @@ func TestIssuerInTroubleIsLeftAloneForAsLongAsItNeeds(t *testing.T) {
 		{&credential.Refusal{Status: 400}, time.Second, mostWait},
 		{&credential.Refusal{Status: 400}, 40 * time.Second, 40 * time.Second},
 	} {
-		if _, first := bounds(func() time.Duration { return mintWait(row.over, 0, slow) }); first < row.over*9/10 {
+		if _, first := bounds(func() time.Duration { return new(vain).wait(row.over, slow) }); first < row.over*9/10 {
 			t.Errorf("who got no answer within a spread of %s asks again after %s at most", row.over, first)
 		}
-		_, longest := bounds(func() time.Duration { return mintWait(row.over, 1000, row.err) })
+		_, longest := bounds(func() time.Duration { return (&vain{away: 1000, others: 1000}).wait(row.over, row.err) })
 		if longest > row.ceiling+leastWait || longest < row.ceiling*9/10 {
 			t.Errorf("after %v, with a spread of %s, the wait is up to %s, want up to %s", row.err, row.over, longest, row.ceiling)
 		}
+	}
+}
+
+// However long the issuer was away, a device that meets it when it has just come back,
+// and gets no answer in time, comes again a spread later.
+func TestWaitsForAnIssuerThatWasAwayAreForgotten(t *testing.T) {
+	const over = 12 * time.Second
+	away := fmt.Errorf("%w: %w", credential.ErrUnreachable, syscall.ECONNREFUSED)
+	slow := fmt.Errorf("%w: %w", credential.ErrUnreachable, context.DeadlineExceeded)
+	_, longest := bounds(func() time.Duration {
+		var inVain vain
+		for range 10 {
+			inVain.wait(over, away)
+		}
+		return inVain.wait(over, slow)
+	})
+	if longest > over+leastWait {
+		t.Errorf("it waits %s, want a spread of %s at most", longest, over)
 	}
 }
 

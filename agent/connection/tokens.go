@@ -47,7 +47,8 @@ func (t *tokens) prepare(ctx context.Context) bool {
 	if !wait(ctx, pause) {
 		return false
 	}
-	for failures := 0; ; failures++ {
+	var inVain vain
+	for {
 		if t.fresh() {
 			return true
 		}
@@ -61,8 +62,9 @@ func (t *tokens) prepare(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		t.report(ctx, failures, err)
-		if !wait(ctx, mintWait(t.pace.spread(), failures, err)) {
+		pause := inVain.wait(t.pace.spread(), err)
+		t.report(ctx, inVain.away+inVain.others, err)
+		if !wait(ctx, pause) {
 			return false
 		}
 	}
@@ -75,7 +77,7 @@ func (t *tokens) report(ctx context.Context, failures int, err error) {
 		level = slog.LevelWarn
 	}
 	var refusal *credential.Refusal
-	t.log.Log(ctx, level, "no access token, trying again", "failures", failures+1, "refused", errors.As(err, &refusal), "error", err)
+	t.log.Log(ctx, level, "no access token, trying again", "failures", failures, "refused", errors.As(err, &refusal), "error", err)
 }
 
 // fresh reports whether there is a token for the next attempt, and drops one that
