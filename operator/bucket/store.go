@@ -117,7 +117,8 @@ func (s *Store) Get(ctx context.Context, b protocol.Bucket, id protocol.DeviceID
 		return v, fmt.Errorf("read %s: %w", b.Subject(id), err)
 	}
 	v.Revision = m.Sequence
-	if m.Header.Get(headerOperation) == "" {
+	// Anything but the mark of a deletion is a value: some clients mark those too.
+	if operation := m.Header.Get(headerOperation); operation != operationDelete && operation != operationPurge {
 		v.Data = m.Data
 	}
 	return v, nil
@@ -143,6 +144,7 @@ func (s *Store) Delete(ctx context.Context, b protocol.Bucket, id protocol.Devic
 const (
 	headerOperation = "KV-Operation"
 	operationDelete = "DEL"
+	operationPurge  = "PURGE"
 )
 
 func (s *Store) write(ctx context.Context, b protocol.Bucket, m *nats.Msg, last uint64) (uint64, error) {

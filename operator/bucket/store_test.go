@@ -399,6 +399,15 @@ func TestGet(t *testing.T) {
 	_, err = r.store.Delete(t.Context(), protocol.BucketSettings, protocol.SettingsKey, 1)
 	r.must(err)
 	want("deleted", 2, nil)
+	js, err := jetstream.New(r.nc)
+	r.must(err)
+	for i, operation := range []string{"PUT", "PURGE"} {
+		_, err = js.PublishMsg(t.Context(), &nats.Msg{
+			Subject: protocol.BucketSettings.Subject(protocol.SettingsKey), Data: []byte("b"), Header: nats.Header{"KV-Operation": {operation}},
+		})
+		r.must(err)
+		want(operation, uint64(i)+3, map[string][]byte{"PUT": []byte("b")}[operation])
+	}
 	lost := r.nc.StatusChanged(nats.RECONNECTING)
 	defer r.nc.RemoveStatusListener(lost)
 	r.broker.Stop()

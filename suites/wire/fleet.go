@@ -14,12 +14,18 @@ import (
 // ErrNoDocument says that a bucket holds nothing for a device.
 var ErrNoDocument = errors.New("no document")
 
-// Headers of an answer to a direct read, and what a deleted key answers.
+// Headers of an answer to a direct read.
 const (
 	headerSequence  = "Nats-Sequence"
 	headerStatus    = "Status"
 	headerOperation = "KV-Operation"
 )
+
+// deleted says that a header marks a deleted key. Some clients mark values too.
+func deleted(header nats.Header) bool {
+	operation := header.Get(headerOperation)
+	return operation == "DEL" || operation == "PURGE"
+}
 
 // Document is a value of a bucket.
 type Document struct {
@@ -50,7 +56,7 @@ func (c *Client) Read(ctx context.Context, bucket protocol.Bucket, id protocol.D
 	if err != nil {
 		return Document{}, fmt.Errorf("%s: revision: %w", what, err)
 	}
-	if op := msg.Header.Get(headerOperation); op != "" {
+	if deleted(msg.Header) {
 		return Document{Revision: revision}, fmt.Errorf("%s: %w: it was deleted", what, ErrNoDocument)
 	}
 	return Document{Data: msg.Data, Revision: revision}, nil

@@ -226,5 +226,5 @@ func stored(b protocol.Bucket, subject string, header nats.Header, data []byte, 
 	if err != nil {
 		return Stored{}, fmt.Errorf("value %d of bucket %s: %w", number, b, err)
 	}
-	return Stored{Device: id, Revision: number, Time: at, Data: data, Deleted: header.Get(headerOperation) != ""}, nil
+	return Stored{Device: id, Revision: number, Time: at, Data: data, Deleted: deleted(header)}, nil
 }

@@ -196,7 +196,13 @@ func TestFollowGoesOnWhereItWas(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- wire.Follow(ctx, watching, protocol.BucketDesired, seen) }()
 	seen.expect(t, "skipped 1 to 1", "desired-state device-1 2: b", "desired-state device-2 4: c")
-	put(device, "d")
+	// A client may say of a value that it is one.
+	said := nats.NewMsg(protocol.BucketDesired.Subject(device))
+	said.Data = []byte("d")
+	said.Header.Set("KV-Operation", "PUT")
+	if _, err := js.PublishMsg(t.Context(), said); err != nil {
+		t.Fatal(err)
+	}
 	seen.expect(t, "desired-state device-1 5: d")
 
 	// While it cannot watch, the broker dies, and what is written afterwards is
