@@ -20,6 +20,7 @@ import (
 	"github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/management"
 	userv2 "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/user/v2"
 	origin "github.com/zitadel/zitadel-go/v3/pkg/zitadel"
+	"golang.org/x/oauth2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -47,22 +48,18 @@ type Issuer struct {
 }
 
 // Connect returns the issuer of this exact origin, whose API is used with the personal
-// access token in a file. It does not wait for the issuer.
+// access token in a file, which may be replaced. It does not wait for the issuer.
 func Connect(ctx context.Context, issuer, project, patFile string) (*Issuer, error) {
-	raw, err := os.ReadFile(patFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the personal access token: %w", err)
-	}
-	// Zitadel writes a newline after it, which no header may carry.
-	pat := strings.TrimSpace(string(raw))
-	if pat == "" || strings.ContainsAny(pat, " \t\r\n") {
-		return nil, fmt.Errorf("read the personal access token: %s does not hold one token on one line", patFile)
+	pat := tokenFile(patFile)
+	// What is wrong with it is told at start.
+	if _, err := pat.Token(); err != nil {
+		return nil, err
 	}
 	target, err := target(issuer)
 	if err != nil {
 		return nil, err
 	}
-	api, err := zitadel.New(ctx, target, zitadel.WithAuth(zitadel.PAT(pat)))
+	api, err := zitadel.New(ctx, target, zitadel.WithAuth(func(context.Context, string) (oauth2.TokenSource, error) { return pat, nil }))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the issuer: %w", err)
 	}
@@ -71,6 +68,24 @@ func Connect(ctx context.Context, issuer, project, patFile string) (*Issuer, err
 		project: project, api: api, now: time.Now,
 		verifier: op.NewAccessTokenVerifier(issuer, keys, op.WithSupportedAccessTokenSigningAlgorithms(algorithms...)),
 	}, nil
+}
+
+// tokenFile is a file with a personal access token. It is read for every call: these
+// are few, and the token may be replaced because the last one ends.
+type tokenFile string
+
+// Token implements oauth2.TokenSource.
+func (f tokenFile) Token() (*oauth2.Token, error) {
+	raw, err := os.ReadFile(string(f))
+	if err != nil {
+		return nil, fmt.Errorf("read the personal access token: %w", err)
+	}
+	// Zitadel writes a newline after it, which no header may carry.
+	pat := strings.TrimSpace(string(raw))
+	if pat == "" || strings.ContainsAny(pat, " \t\r\n") {
+		return nil, fmt.Errorf("read the personal access token: %s does not hold one token on one line", string(f))
+	}
+	return &oauth2.Token{AccessToken: pat, TokenType: oidc.BearerToken}, nil
 }
 
 // Close ends the connection.

@@ -146,6 +146,41 @@ func TestKeysOfADevice(t *testing.T) {
 	})
 }
 
+// The personal access token may be replaced while the issuer is in use.
+func TestTokenIsReplaced(t *testing.T) {
+	p := newProvider(t)
+	good, err := os.ReadFile(p.PATFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "pat")
+	write := func(pat []byte) {
+		t.Helper()
+		next := file + ".next"
+		if err := errors.Join(os.WriteFile(next, pat, 0o600), os.Rename(next, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write([]byte("revoked\n"))
+	issuer, err := Connect(t.Context(), p.Origin, p.Project, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = issuer.Close() })
+	_, key := newKey(t)
+	if _, err := issuer.Admit(t.Context(), device, key); err == nil {
+		t.Fatal("a token that is none is taken")
+	}
+	write(good)
+	if _, err := issuer.Admit(t.Context(), device, key); err != nil {
+		t.Errorf("with the token that is in the file now: %v", err)
+	}
+	write([]byte("two tokens"))
+	if _, err := issuer.Admit(t.Context(), device, key); err == nil || strings.Contains(err.Error(), "two tokens") {
+		t.Errorf("with a file that holds no token: %v", err)
+	}
+}
+
 // overlapping has a second request reach the issuer before the first is answered, and
 // get on when it is let.
 type overlapping struct {
