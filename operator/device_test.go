@@ -146,6 +146,52 @@ func TestHeartbeats(t *testing.T) {
 	s.eventually("the device is back", func(ctx context.Context) error { return isTrue(s.device(ctx, "one")) })
 }
 
+// TestSilenceIsNoSuccess shows that a deployment is not Ready on the word of a device
+// that is not heard any more, also of an operator that has just started.
+func TestSilenceIsNoSuccess(t *testing.T) {
+	args := []string{"--heartbeat-timeout", "3s"}
+	s := newStack(t, args...)
+	silence := s.beating("one", 100*time.Millisecond)
+	s.join("one", nil)
+	d := s.deploy("d", "", "app")
+	s.runs("one", "app")
+	s.answer("one", nil)
+	is := func(status metav1.ConditionStatus, reason string) {
+		t.Helper()
+		s.eventually("the deployment is "+reason, func(ctx context.Context) error {
+			now := new(v1alpha1.Deployment)
+			if err := cluster.Client.Get(ctx, client.ObjectKeyFromObject(d), now); err != nil {
+				return err
+			}
+			return condition(now.Status.Conditions, v1alpha1.DeploymentReady, status, reason)
+		})
+	}
+	is(metav1.ConditionTrue, "AllSucceeded")
+	silence()
+	is(metav1.ConditionFalse, "DevicesSilent")
+	// What it said last is still told.
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
+	var early bool
+	s.watch(d, func(now *v1alpha1.Deployment) {
+		early = early || meta.IsStatusConditionTrue(now.Status.Conditions, v1alpha1.DeploymentReady)
+	}, func() {
+		s.restart(args...)
+		// It is counted anew before it can be known who is silent.
+		s.join("two", nil)
+		s.counts(d, v1alpha1.Aggregate{Matched: 2, Succeeded: 1, Pending: 1})
+		s.runs("two", "app")
+		s.answer("two", nil)
+		s.beating("two", 100*time.Millisecond)
+		s.counts(d, v1alpha1.Aggregate{Matched: 2, Succeeded: 2})
+		is(metav1.ConditionFalse, "DevicesSilent")
+	})
+	if early {
+		t.Error("a new operator took the word of a silent device for success")
+	}
+	s.beating("one", 100*time.Millisecond)
+	is(metav1.ConditionTrue, "AllSucceeded")
+}
+
 // TestRepetition shows that a device which says the same again causes no write.
 func TestRepetition(t *testing.T) {
 	s := newStack(t)

@@ -137,10 +137,17 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 	source, invalid := render.NewSource(d)
 	uid := string(d.UID)
 	var matched []aggregate.Device
+	var heard hearing
 	conflicts := make(map[string][]string)
 	r.table.Each(func(device *fleet.Device) {
 		if !device.Resource || !source.Matches(device.Labels) {
 			return
+		}
+		switch {
+		case !device.Known:
+			heard.unheard++
+		case !device.Alive:
+			heard.silent++
 		}
 		share := device.Shares[uid]
 		a := aggregate.Device{ID: device.ID, Status: device.Status}
@@ -156,7 +163,7 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 		matched = append(matched, a)
 	})
 	d.Status.Aggregate, d.Status.Failures = aggregate.Add(source.Ref, source.Containers(), matched)
-	conditions(d, conflicts)
+	conditions(d, heard, conflicts)
 	if invalid != nil {
 		set(d, v1alpha1.DeploymentReady, false, render.ReasonInvalid, invalid.Error())
 	}

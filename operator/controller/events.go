@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -131,6 +133,11 @@ func (e *Events) concerns(uids []string) {
 			e.deployments.AddAfter(reconcile.Request{NamespacedName: key}, settle)
 		}
 	}
+}
+
+// selecting are the UIDs of the deployments that select a device.
+func (e *Events) selecting(id protocol.DeviceID) []string {
+	return slices.Collect(maps.Keys(e.table.Get(id).Shares))
 }
 
 // name remembers what the deployment with a UID is called.
@@ -281,6 +288,7 @@ func (e *Events) Heartbeat(m *nats.Msg) (protocol.DeviceID, bool) {
 	}
 	if e.table.Heartbeat(id, time.Now()) {
 		e.said(id)
+		e.concerns(e.selecting(id))
 	}
 	return id, true
 }
@@ -311,6 +319,7 @@ func (e *Events) Expire(ctx context.Context, connection func() (renewed uint64, 
 			}
 			for _, id := range e.table.Expire(now) {
 				e.said(id)
+				e.concerns(e.selecting(id))
 			}
 		}
 	}

@@ -13,8 +13,8 @@ const ConditionReady = "Ready"
 
 // The conditions of a Deployment.
 const (
-	// DeploymentReady is True when every matched device has succeeded, and there
-	// is at least one.
+	// DeploymentReady is True when every matched device has succeeded and is still
+	// heard, and there is at least one.
 	DeploymentReady = ConditionReady
 	// DeploymentProgressing is True while a device is pending or running.
 	DeploymentProgressing = "Progressing"
