@@ -188,13 +188,14 @@ func (d *door) minted(id protocol.DeviceID, keyID string, key *rsa.PrivateKey) s
 	return token
 }
 
-// Both promises are shown on one operator: to start one with all it needs takes longer
+// All promises are shown on one operator: to start one with all it needs takes longer
 // than to ask it.
 func TestEnrolment(t *testing.T) {
 	d := newDoor(t)
 	trusting := d.certify("one")
 	d.open()
 	d.enrolsOnce(trusting)
+	d.enrolsWithoutBroker(trusting)
 	d.isCertifiedAnew(trusting)
 }
 
@@ -264,6 +265,18 @@ func (d *door) enrolsOnce(trusting *http.Client) {
 			d.Errorf("the token is in the %s", where)
 		}
 	}
+}
+
+// Who enrols needs the issuer and the cluster, but no broker: an operator that is not
+// ready for want of one answers all the same.
+func (d *door) enrolsWithoutBroker(trusting *http.Client) {
+	const id = protocol.DeviceID("early")
+	token, key := d.invite(id, time.Now().Add(time.Hour)), d.key()
+	d.outage(func() {
+		if admitted, status := d.enrol(trusting, id, token, key); admitted == nil {
+			d.Errorf("while the broker is away: status %d", status)
+		}
+	})
 }
 
 // The service's certificate is replaced while it runs: the same operator shows the new
