@@ -30,8 +30,10 @@ func TestLedgerChecksAgain(t *testing.T) {
 	beat := func(revision uint64) ledger.Event {
 		return ledger.Event{Beat: &ledger.Beat{Device: "device-1", Of: "device-1", Revision: revision}}
 	}
-	gone := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Acknowledged, Gone: true}}
-	whole := keep("whole.jsonl", gone, end)
+	// A deployment came and went.
+	made := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Acknowledged, Wants: map[string]ledger.Levels{"device-1": {"c": "1"}}}}
+	gone := ledger.Event{Write: &ledger.Write{Number: 2, Deployment: "d", Outcome: ledger.Acknowledged, Gone: true}}
+	whole := keep("whole.jsonl", made, gone, beat(0), end)
 	if out, _, err := run(t, "ledger", whole); err != nil || !strings.Contains(out, "seed 7") || !strings.Contains(out, "HOLDS") {
 		t.Errorf("of one that holds: %v\n%s", err, out)
 	}

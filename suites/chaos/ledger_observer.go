@@ -2,6 +2,8 @@ package chaos
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -90,8 +92,14 @@ func (o *observer) event(b protocol.Bucket, v wire.Stored, final bool) ledger.Ev
 // is taken for nobody's.
 const unreadable = "(unreadable)"
 
+// digest tells two contents apart, also in what a history does not note.
+func digest(v wire.Stored) string {
+	sum := sha256.Sum256(v.Data)
+	return hex.EncodeToString(sum[:8])
+}
+
 func (o *observer) revision(v wire.Stored, final bool) *ledger.Revision {
-	r := &ledger.Revision{Device: string(v.Device), Number: v.Revision, Stored: v.Time.UTC(), Final: final}
+	r := &ledger.Revision{Device: string(v.Device), Number: v.Revision, Stored: v.Time.UTC(), Digest: digest(v), Final: final}
 	if v.Deleted {
 		return r
 	}
@@ -100,7 +108,7 @@ func (o *observer) revision(v wire.Stored, final bool) *ledger.Revision {
 		r.Of = unreadable
 		return r
 	}
-	r.Of, r.Rollback = string(document.Device), document.RollbackFrom > 0
+	r.Of, r.RollbackFrom = string(document.Device), document.RollbackFrom
 	for _, c := range document.Containers {
 		if !o.in.Ours(c.Deployment.Name) {
 			continue
@@ -117,7 +125,7 @@ func (o *observer) revision(v wire.Stored, final bool) *ledger.Revision {
 }
 
 func (o *observer) status(v wire.Stored, final bool) *ledger.Status {
-	s := &ledger.Status{Device: string(v.Device), Sequence: v.Revision, Stored: v.Time.UTC(), Final: final}
+	s := &ledger.Status{Device: string(v.Device), Sequence: v.Revision, Stored: v.Time.UTC(), Digest: digest(v), Final: final}
 	document, err := protocol.DecodeDeviceStatus(v.Data)
 	if err != nil {
 		s.Of = unreadable

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -31,7 +32,7 @@ type Violation struct {
 	// Device is where; empty if it is about no single one.
 	Device string
 	// Line is the event that breaks it, as a line of the history, and Before an
-	// earlier one that it contradicts; 0 if there is none.
+	// earlier one that it contradicts; 0 if there is none, as where nothing is said.
 	Line, Before int
 	// Text says what is wrong.
 	Text string
@@ -45,6 +46,8 @@ func (v Violation) String() string {
 		at = fmt.Sprintf(" (line %d, against line %d)", v.Line, v.Before)
 	case v.Line > 0:
 		at = fmt.Sprintf(" (line %d)", v.Line)
+	case v.Before > 0:
+		at = fmt.Sprintf(" (against line %d)", v.Before)
 	}
 	if v.Device != "" {
 		at = " on " + v.Device + at
@@ -61,19 +64,16 @@ type Verdict struct {
 	// Ended says that the history has its [End]: one without is not judged by where it
 	// led.
 	Ended bool
+	// Asked says that a write was acknowledged which wants something of a device:
+	// without one nothing was promised.
+	Asked bool
 	// Counts are how much of what there is, by name.
 	Counts map[string]int
 }
 
 // Holds says that the history is whole, that something was asked for in it, and that
 // no rule was broken.
-func (v *Verdict) Holds() bool { return v.Ended && v.written() && len(v.Violations) == 0 }
-
-// written says whether any write was acknowledged: without one nothing was promised.
-func (v *Verdict) written() bool { return v.Counts[writesCounted+string(Acknowledged)] > 0 }
-
-// writesCounted and an outcome are the name of a count.
-const writesCounted = "writes "
+func (v *Verdict) Holds() bool { return v.Ended && v.Asked && len(v.Violations) == 0 }
 
 // String is the verdict for people.
 func (v *Verdict) String() string {
@@ -89,8 +89,8 @@ func (v *Verdict) String() string {
 	if !v.Ended {
 		b.WriteString("the history has no end: nothing is said about where it led\n")
 	}
-	if !v.written() {
-		b.WriteString("nothing was written that was acknowledged: there is nothing to hold\n")
+	if !v.Asked {
+		b.WriteString("nothing was written that was acknowledged and asks for something: there is nothing to hold\n")
 	}
 	for _, broken := range v.Violations {
 		fmt.Fprintf(&b, "BROKEN %s\n", broken)
@@ -108,8 +108,9 @@ func Check(events []Event) *Verdict {
 	if c.verdict.Ended {
 		c.converged()
 	}
-	slices.SortStableFunc(c.verdict.Violations, func(a, b Violation) int {
-		return cmp.Or(cmp.Compare(slices.Index(Rules(), a.Rule), slices.Index(Rules(), b.Rule)), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Line, b.Line))
+	slices.SortFunc(c.verdict.Violations, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(slices.Index(Rules(), a.Rule), slices.Index(Rules(), b.Rule)), cmp.Compare(a.Device, b.Device),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Before, b.Before), cmp.Compare(a.Text, b.Text))
 	})
 	return c.verdict
 }
@@ -149,6 +150,7 @@ type (
 // checker is a history, sorted into what the rules look at.
 type checker struct {
 	verdict *Verdict
+	// devices are those of the fleet, and those that a write wants something of.
 	devices []string
 	// writes are those that may have happened, by deployment, in their order.
 	writes map[string][]writeAt
@@ -165,8 +167,10 @@ type checker struct {
 	// and said its status then.
 	final map[string]uint64
 	said  map[string]statusAt
-	// holder is whose each revision of the desired state is.
-	holder  map[uint64]string
+	// holder is the first that is of each number of the desired states, and sayer of the
+	// statuses.
+	holder  map[uint64]revisionAt
+	sayer   map[uint64]statusAt
 	skipped []Skipped
 	faults  []faultAt
 }
@@ -177,16 +181,16 @@ func index(events []Event) *checker {
 		writes:  map[string][]writeAt{}, owner: map[string]string{},
 		desired: map[string][]revisionAt{}, statuses: map[string][]statusAt{},
 		beats: map[string][]beatAt{}, looks: map[string][]lookAt{}, reports: map[string][]reportAt{},
-		final: map[string]uint64{}, said: map[string]statusAt{}, holder: map[uint64]string{},
+		final: map[string]uint64{}, said: map[string]statusAt{}, holder: map[uint64]revisionAt{}, sayer: map[uint64]statusAt{},
 	}
 	for i := range events {
 		c.add(&events[i], i+1)
 	}
 	for device := range c.desired {
-		c.desired[device] = once(c.desired[device], func(r revisionAt) uint64 { return r.Number }, c.changed)
+		c.desired[device] = once(c, c.desired[device], "revision")
 	}
 	for device := range c.statuses {
-		c.statuses[device] = once(c.statuses[device], func(s statusAt) uint64 { return s.Sequence }, c.resaid)
+		c.statuses[device] = once(c, c.statuses[device], "status")
 	}
 	return c
 }
@@ -195,30 +199,37 @@ func (c *checker) add(e *Event, line int) {
 	count := func(what string) { c.verdict.Counts[what]++ }
 	switch {
 	case e.Begin != nil:
-		c.devices = e.Begin.Devices
+		c.devices = slices.Clone(e.Begin.Devices)
 	case e.Write != nil:
-		count(writesCounted + string(e.Write.Outcome))
+		count("writes " + string(e.Write.Outcome))
 		if e.Write.Outcome == Refused {
 			return
 		}
 		c.writes[e.Write.Deployment] = append(c.writes[e.Write.Deployment], writeAt{e.Write, line})
-		for _, levels := range e.Write.Wants {
+		for device, levels := range e.Write.Wants {
+			if !slices.Contains(c.devices, device) {
+				c.devices = append(c.devices, device)
+			}
 			for container := range levels {
+				c.verdict.Asked = c.verdict.Asked || e.Write.Outcome == Acknowledged
 				c.owner[container] = e.Write.Deployment
 			}
 		}
 	case e.Desired != nil:
-		c.desired[e.Desired.Device] = append(c.desired[e.Desired.Device], revisionAt{e.Desired, line})
-		c.holder[e.Desired.Number] = e.Desired.Device
+		r := revisionAt{e.Desired, line}
+		c.desired[r.Device] = append(c.desired[r.Device], r)
+		claim(c, c.holder, r, "revision")
 		if e.Desired.Final {
 			c.final[e.Desired.Device] = e.Desired.Number
 			return
 		}
 		count("revisions of desired states")
 	case e.Status != nil:
-		c.statuses[e.Status.Device] = append(c.statuses[e.Status.Device], statusAt{e.Status, line})
-		if e.Status.Final {
-			c.said[e.Status.Device] = statusAt{e.Status, line}
+		s := statusAt{e.Status, line}
+		c.statuses[s.Device] = append(c.statuses[s.Device], s)
+		claim(c, c.sayer, s, "status")
+		if s.Final {
+			c.said[s.Device] = s
 			return
 		}
 		count("statuses")
@@ -247,18 +258,70 @@ func (c *checker) add(e *Event, line int) {
 	}
 }
 
-// once sorts by number and keeps the first of each; again is told of every other.
-func once[T any](all []T, number func(T) uint64, again func(first, other T)) []T {
-	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(number(a), number(b)) })
+// value is one of a bucket.
+type value interface {
+	// number is what the bucket numbered it with.
+	number() uint64
+	// at is whose it is, and the line that says so.
+	at() (device string, line int)
+	// content is all that is the same whenever it is seen.
+	content() any
+}
+
+func (r revisionAt) number() uint64    { return r.Number }
+func (r revisionAt) at() (string, int) { return r.Device, r.line }
+func (r revisionAt) content() any {
+	v := *r.Revision
+	v.Final, v.Stored = false, v.Stored.UTC()
+	return v
+}
+
+func (s statusAt) number() uint64    { return s.Sequence }
+func (s statusAt) at() (string, int) { return s.Device, s.line }
+func (s statusAt) content() any {
+	v := *s.Status
+	v.Final, v.Stored = false, v.Stored.UTC()
+	return v
+}
+
+// once sorts by number and keeps the first of each. All others of a number must be the
+// same.
+func once[T value](c *checker, all []T, what string) []T {
+	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(a.number(), b.number()) })
 	kept := all[:0:0]
-	for _, e := range all {
-		if n := len(kept); n > 0 && number(kept[n-1]) == number(e) {
-			again(kept[n-1], e)
+	for _, v := range all {
+		first, known := last(kept)
+		if !known || first.number() != v.number() {
+			kept = append(kept, v)
 			continue
 		}
-		kept = append(kept, e)
+		if !reflect.DeepEqual(first.content(), v.content()) {
+			device, line := v.at()
+			_, before := first.at()
+			c.broken(RuleLost, device, line, before, "%s %d is not what it was", what, v.number())
+		}
 	}
 	return kept
+}
+
+// claim notes whose a number is: a bucket gives none to two keys.
+func claim[T value](c *checker, by map[uint64]T, v T, what string) {
+	first, known := by[v.number()]
+	if !known {
+		by[v.number()] = v
+		return
+	}
+	device, line := v.at()
+	if owner, before := first.at(); owner != device {
+		c.broken(RuleLost, device, line, before, "%s %d is of %s, too", what, v.number(), owner)
+	}
+}
+
+// everywhere are all devices that there are, also those that should not be.
+func (c *checker) everywhere() []string {
+	all := slices.AppendSeq(slices.Clone(c.devices), maps.Keys(c.desired))
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // broken notes a violation.

@@ -45,6 +45,14 @@ func TestHistoryThatBreaksOffIsNotBroken(t *testing.T) {
 	})
 }
 
+// breaks says whether the verdict names a place at which this rule is broken: events, or
+// the device that there are none of.
+func breaks(v *ledger.Verdict, rule ledger.Rule) bool {
+	return !v.Holds() && slices.ContainsFunc(v.Violations, func(broken ledger.Violation) bool {
+		return broken.Rule == rule && (broken.Line > 0 || broken.Device != "") && strings.Contains(v.String(), broken.String())
+	})
+}
+
 func TestEveryMutantIsCaught(t *testing.T) {
 	const histories = 24
 	var all [][]ledger.Event
@@ -61,7 +69,7 @@ func TestEveryMutantIsCaught(t *testing.T) {
 				}
 				made++
 				v := ledger.Check(events)
-				if !slices.ContainsFunc(v.Violations, func(broken ledger.Violation) bool { return broken.Rule == m.rule }) {
+				if !breaks(v, m.rule) {
 					t.Errorf("seed %d: rule %q was not found to be broken:\n%s", seed, m.rule, v)
 				}
 			}
@@ -84,31 +92,53 @@ func TestEveryRuleHasAMutant(t *testing.T) {
 func TestHistoryInWhichNothingWasWrittenShowsNothing(t *testing.T) {
 	begin := ledger.Event{Begin: &ledger.Begin{Version: ledger.Version, Devices: []string{"a"}}}
 	refused := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Refused}}
+	gone := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Acknowledged, Gone: true}}
+	unheard := ledger.Event{Write: &ledger.Write{Number: 1, Deployment: "d", Outcome: ledger.Unknown, Wants: map[string]ledger.Levels{"a": {"c": "1"}}}}
+	beat := ledger.Event{Beat: &ledger.Beat{Device: "a", Of: "a"}}
 	end := ledger.Event{End: &ledger.End{}}
-	for _, events := range [][]ledger.Event{{begin, end}, {begin, refused, end}} {
+	if v := ledger.Check(nil); v.Holds() {
+		t.Errorf("one without an event holds:\n%s", v)
+	}
+	for _, events := range [][]ledger.Event{{begin, beat, end}, {begin, refused, beat, end}, {begin, gone, beat, end}, {begin, unheard, beat, end}} {
 		if v := ledger.Check(events); v.Holds() || len(v.Violations) > 0 || !strings.Contains(v.String(), "nothing was written") {
 			t.Errorf("holds is %v:\n%s", v.Holds(), v)
 		}
 	}
 }
 
-func TestRollbackThatIsMarkedIsAllowed(t *testing.T) {
-	events := func(marked bool) []ledger.Event {
-		return []ledger.Event{
-			{Begin: &ledger.Begin{Version: 1, Devices: []string{"a"}}},
-			{Desired: &ledger.Revision{Device: "a", Of: "a", Number: 3, Rollback: marked}},
-			{Desired: &ledger.Revision{Device: "a", Of: "a", Number: 4}},
-			{Status: &ledger.Status{Device: "a", Of: "a", Sequence: 1, Revision: 4}},
-			{Beat: &ledger.Beat{Device: "a", Of: "a", Revision: 4}},
-			{Status: &ledger.Status{Device: "a", Of: "a", Sequence: 2, Revision: 3}},
-			{Beat: &ledger.Beat{Device: "a", Of: "a", Revision: 3}},
+// A way back is one from what the operator marked it for, and from there it goes on.
+func TestOnlyMarkedWayBackIsAllowed(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		// marks are the revisions that were written, by what each is marked with.
+		marks map[uint64]uint64
+		// follows are the revisions that the device says it follows.
+		follows []uint64
+		broken  int
+	}{
+		{"not marked", map[uint64]uint64{3: 0, 4: 0}, []uint64{4, 3}, 1},
+		{"marked", map[uint64]uint64{3: 4, 4: 0}, []uint64{4, 3}, 0},
+		{"marked for less", map[uint64]uint64{3: 4, 9: 0}, []uint64{9, 3}, 1},
+		{"taken once more", map[uint64]uint64{3: 4, 9: 0}, []uint64{4, 3, 9, 3}, 1},
+		{"marked until it has caught up", map[uint64]uint64{3: 7, 5: 7, 8: 0}, []uint64{7, 3, 5, 8}, 0},
+		{"back to what it came from", map[uint64]uint64{3: 7, 7: 0}, []uint64{7, 3, 7}, 1},
+		{"back to before that", map[uint64]uint64{2: 0, 3: 7, 7: 0}, []uint64{7, 3, 2}, 1},
+	} {
+		events := []ledger.Event{{Begin: &ledger.Begin{Version: 1, Devices: []string{"a"}}}}
+		for number, from := range row.marks {
+			events = append(events, ledger.Event{Desired: &ledger.Revision{Device: "a", Of: "a", Number: number, RollbackFrom: from}})
 		}
-	}
-	if v := ledger.Check(events(true)); len(v.Violations) > 0 {
-		t.Errorf("marked: %s", v)
-	}
-	if v := ledger.Check(events(false)); len(v.Violations) != 2 {
-		t.Errorf("not marked, so that a status and a heartbeat are wrong: %s", v)
+		said, beaten := slices.Clone(events), events
+		for i, number := range row.follows {
+			said = append(said, ledger.Event{Status: &ledger.Status{Device: "a", Of: "a", Sequence: uint64(i + 1), Revision: number}})
+			beaten = append(beaten, ledger.Event{Beat: &ledger.Beat{Device: "a", Of: "a", Revision: number}})
+		}
+		for _, history := range [][]ledger.Event{said, beaten} {
+			v := ledger.Check(history)
+			if len(v.Violations) != row.broken || row.broken > 0 && v.Violations[0].Rule != ledger.RuleOrder {
+				t.Errorf("%s: want %d times %q:\n%s", row.name, row.broken, ledger.RuleOrder, v)
+			}
+		}
 	}
 }
 

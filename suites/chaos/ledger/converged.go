@@ -10,6 +10,7 @@ import (
 func (c *checker) converged() {
 	for _, device := range c.devices {
 		r, seen := last(c.desired[device])
+		c.heard(device, r)
 		if !seen {
 			continue // nobody ever asked it for anything
 		}
@@ -18,6 +19,25 @@ func (c *checker) converged() {
 	}
 	for deployment, writes := range c.writes {
 		c.reported(deployment, writes)
+	}
+}
+
+// heard looks for a heartbeat from after all that befell the device, which names the
+// last desired state.
+func (c *checker) heard(device string, r revisionAt) {
+	b, beats := last(c.beats[device])
+	if !beats {
+		c.broken(RuleConverged, device, 0, 0, "it was never heard")
+		return
+	}
+	for _, f := range slices.Backward(c.faults) {
+		if (f.Target == "" || f.Target == device) && b.line < f.line {
+			c.broken(RuleConverged, device, b.line, f.line, "it was not heard any more after the last fault (%s)", f.Kind)
+			return
+		}
+	}
+	if r.Revision != nil && b.Revision != r.Number {
+		c.broken(RuleConverged, device, b.line, r.line, "its heartbeat names revision %d, the last is %d", b.Revision, r.Number)
 	}
 }
 
@@ -74,19 +94,23 @@ func (c *checker) shows(device string, r revisionAt) {
 	}
 }
 
-// reported compares a deployment's status with its last write.
+// reported compares a deployment's status with what was written last: with the last
+// write that was acknowledged, or one after it whose answer was not heard.
 func (c *checker) reported(deployment string, writes []writeAt) {
-	w, _ := last(writes)
-	if w.Outcome != Acknowledged || w.Gone {
+	from := acknowledged(writes)
+	if from < 0 {
 		return
 	}
+	w, newest := writes[from], writes[len(writes)-1]
 	r, read := last(c.reports[deployment])
 	switch {
-	case !read || r.line < w.line:
-		c.broken(RuleConverged, "", w.line, 0, "nobody read the status of %s after write %d", deployment, w.Number)
+	case slices.ContainsFunc(writes[from:], func(w writeAt) bool { return w.Gone }) && (!read || r.line < newest.line):
+		// It was deleted.
+	case !read || r.line < newest.line:
+		c.broken(RuleConverged, "", newest.line, 0, "nobody read the status of %s after write %d", deployment, newest.Number)
 	case r.Observed != r.Generation || r.Generation < w.Generation:
 		c.broken(RuleConverged, "", r.line, w.line, "the status of %s is about generation %d, the last is %d", deployment, r.Observed, max(r.Generation, w.Generation))
-	case r.Matched != len(w.Wants) || r.Succeeded != r.Matched:
+	case r.Succeeded != r.Matched || !slices.ContainsFunc(writes[from:], func(w writeAt) bool { return !w.Gone && r.Matched == len(w.Wants) }):
 		c.broken(RuleConverged, "", r.line, w.line, "the status of %s says that %d of %d devices succeeded, it was written for %d", deployment, r.Succeeded, r.Matched, len(w.Wants))
 	}
 }

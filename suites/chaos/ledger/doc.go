@@ -9,14 +9,15 @@
 // # What is promised
 //
 //   - [RuleOrder]: the revision that a device says it follows never goes back, unless
-//     the operator marked that as a rollback.
+//     the operator marked it as a rollback from where the device was.
 //   - [RuleLost]: an acknowledged write is not lost. No desired state carries an older
 //     write of a deployment than the one before it did, the last one carries the last
-//     write, and the broker forgets no revision and no status, and changes none.
-//   - [RuleConverged]: at the end every device has answered its last desired state and
-//     runs what that asks for, and the deployments' statuses say so.
+//     write, what was deleted is gone, and the broker forgets no revision and no status,
+//     changes none, and gives no number twice.
+//   - [RuleConverged]: at the end every device is heard, has answered its last desired
+//     state and runs what that asks for, and the deployments' statuses say so.
 //   - [RuleForeign]: no document, status or container of one device is ever seen at
-//     another, and no device runs what no write ever asked it to run.
+//     another, and no device has what no write ever asked it to run.
 //   - [RuleRecreated]: a container of which nothing changed is the same one: it is not
 //     made again, and not started again unless its device was down.
 //

@@ -86,8 +86,11 @@ type Revision struct {
 	// Number is what the bucket numbered it with, Stored the broker's time of it.
 	Number uint64    `json:"revision"`
 	Stored time.Time `json:"stored"`
-	// Rollback says that the operator marked it as a way back.
-	Rollback bool `json:"rollback,omitempty"`
+	// Digest is that of all that was written, of which Containers are a part.
+	Digest string `json:"digest,omitempty"`
+	// RollbackFrom marks it as a way back for a device that has applied a revision up
+	// to this one; 0 if it is none.
+	RollbackFrom uint64 `json:"rollbackFrom,omitempty"`
 	// Final says that it is what the key held when it was read once more at the end.
 	Final      bool     `json:"final,omitempty"`
 	Containers []Wanted `json:"containers,omitempty"`
@@ -112,6 +115,8 @@ type Status struct {
 	// Sequence is the number of this status in its bucket, Stored the broker's time.
 	Sequence uint64    `json:"sequence"`
 	Stored   time.Time `json:"stored"`
+	// Digest is that of all that was written, of which the rest is a part.
+	Digest string `json:"digest,omitempty"`
 	// Revision is the revision of the desired state that it answers.
 	Revision uint64 `json:"revision"`
 	// Error is why the device refuses that revision.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"strings"
 )
 
 // foreign finds what is one device's, or nobody's, at another.
@@ -58,7 +59,7 @@ func (c *checker) owns(device string, revision uint64, line int) bool {
 		return true
 	}
 	if holder, seen := c.holder[revision]; seen {
-		c.broken(RuleForeign, device, line, 0, "it follows revision %d, which is of %s", revision, holder)
+		c.broken(RuleForeign, device, line, holder.line, "it follows revision %d, which is of %s", revision, holder.Device)
 		return false
 	}
 	if !c.verdict.Ended {
@@ -92,15 +93,18 @@ func (c *checker) ran(device string, l lookAt) {
 		if found.Owner != device {
 			c.broken(RuleForeign, device, l.line, 0, "container %s was made for %s", found.Name, found.Owner)
 		}
-		if found.State != Running || !c.verdict.Ended {
-			continue
+		if !c.verdict.Ended {
+			continue // the write may just not have been noted
 		}
-		asked := slices.ContainsFunc(c.writes[c.owner[found.Name]], func(w writeAt) bool {
-			level, wanted := w.Wants[device][found.Name]
+		// One that has ended ran, too, and one that was put aside has its name before
+		// a dot.
+		name, _, _ := strings.Cut(found.Name, ".")
+		asked := slices.ContainsFunc(c.writes[c.owner[name]], func(w writeAt) bool {
+			level, wanted := w.Wants[device][name]
 			return wanted && level == found.Level
 		})
 		if !asked {
-			c.broken(RuleForeign, device, l.line, 0, "it runs %s at %q, which no write ever asked it to", found.Name, found.Level)
+			c.broken(RuleForeign, device, l.line, 0, "it has %s at %q (%s), which no write ever asked it to run", found.Name, found.Level, found.State)
 		}
 	}
 }

@@ -2,17 +2,19 @@ package ledger
 
 import (
 	"maps"
-	"reflect"
 	"slices"
 )
 
 // lost finds writes that were acknowledged and are not there: in the order of the
 // revisions that the operator wrote, at the end, and in what the broker keeps.
 func (c *checker) lost() {
-	for _, device := range c.devices {
-		for deployment, writes := range c.writes {
+	for deployment, writes := range c.writes {
+		for _, device := range c.everywhere() {
 			c.carried(device, deployment, writes)
 		}
+		c.deleted(deployment, writes)
+	}
+	for _, device := range c.devices {
 		c.unsaid(device)
 		newest, seen := last(c.desired[device])
 		if !c.verdict.Ended || !seen {
@@ -55,12 +57,7 @@ func (c *checker) carried(device, deployment string, writes []writeAt) {
 	if !c.verdict.Ended {
 		return
 	}
-	acknowledged := -1
-	for i, w := range writes {
-		if w.Outcome == Acknowledged {
-			acknowledged = i
-		}
-	}
+	acknowledged := acknowledged(writes)
 	if acknowledged < 0 {
 		return
 	}
@@ -72,6 +69,24 @@ func (c *checker) carried(device, deployment string, writes []writeAt) {
 	if w := writes[acknowledged]; carrying(writes, device, levels, acknowledged) == len(writes) {
 		c.broken(RuleLost, device, line, w.line, "write %d of %s asked for %v, the last desired state has %v", w.Number, deployment, w.Wants[device], levels)
 	}
+}
+
+// deleted finds a deployment that is still there although its deletion was acknowledged.
+func (c *checker) deleted(deployment string, writes []writeAt) {
+	i := slices.IndexFunc(writes, func(w writeAt) bool { return w.Gone && w.Outcome == Acknowledged })
+	if r, read := last(c.reports[deployment]); i >= 0 && read && r.line > writes[i].line {
+		c.broken(RuleLost, "", r.line, writes[i].line, "%s is there, and write %d deleted it", deployment, writes[i].Number)
+	}
+}
+
+// acknowledged is the number of the last write that was; -1 if none was.
+func acknowledged(writes []writeAt) int {
+	for i, w := range slices.Backward(writes) {
+		if w.Outcome == Acknowledged {
+			return i
+		}
+	}
+	return -1
 }
 
 // carrying is the first write from one on that asks for these levels on the device;
@@ -121,29 +136,5 @@ func (c *checker) unsaid(device string) {
 			c.broken(RuleLost, device, final.line, s.line, "at the end its status was number %d, and %d was seen", final.Sequence, s.Sequence)
 		}
 		return
-	}
-}
-
-// resaid notes that a status is there twice, with two contents.
-func (c *checker) resaid(first, other statusAt) {
-	a, b := *first.Status, *other.Status
-	a.Final, b.Final = false, false
-	if a.Stored.Equal(b.Stored) {
-		b.Stored = a.Stored
-	}
-	if !reflect.DeepEqual(a, b) {
-		c.broken(RuleLost, a.Device, other.line, first.line, "status %d is not what it was", a.Sequence)
-	}
-}
-
-// changed notes that a revision is there twice, with two contents.
-func (c *checker) changed(first, other revisionAt) {
-	a, b := *first.Revision, *other.Revision
-	a.Final, b.Final = false, false
-	if a.Stored.Equal(b.Stored) {
-		b.Stored = a.Stored
-	}
-	if !reflect.DeepEqual(a, b) {
-		c.broken(RuleLost, a.Device, other.line, first.line, "revision %d is not what it was", a.Number)
 	}
 }

@@ -5,32 +5,53 @@ package ledger
 // after the work, a heartbeat before it.
 func (c *checker) order() {
 	for device, all := range c.statuses {
-		var newest statusAt
+		var at way
 		for _, s := range all {
-			switch {
-			case s.Error != "":
-				// A revision that is refused is not followed.
-			case newest.Status == nil || s.Revision >= newest.Revision || c.rollback(device, s.Revision):
-				newest = s
-			default:
-				c.broken(RuleOrder, device, s.line, newest.line, "its status answers revision %d after %d", s.Revision, newest.Revision)
+			// A revision that is refused is not followed.
+			if s.Error == "" {
+				c.follows(device, &at, s.Revision, s.line, "its status answers")
 			}
 		}
 	}
 	for device, all := range c.beats {
-		var newest beatAt
+		var at way
 		for _, b := range all {
-			if newest.Beat == nil || b.Revision >= newest.Revision || c.rollback(device, b.Revision) {
-				newest = b
-				continue
-			}
-			c.broken(RuleOrder, device, b.line, newest.line, "its heartbeat names revision %d after %d", b.Revision, newest.Revision)
+			c.follows(device, &at, b.Revision, b.line, "its heartbeat names")
 		}
 	}
 }
 
-// rollback says whether the operator marked the revision as a way back.
-func (c *checker) rollback(device string, revision uint64) bool {
+// way is how far a device has come.
+type way struct {
+	revision uint64
+	// line is where it said so; 0 if it has not said anything.
+	line int
+	// left is the revision that the last way back was marked for: what is not marked
+	// itself up to there is of the time before.
+	left uint64
+}
+
+// follows takes a device to the next revision that it says it follows.
+func (c *checker) follows(device string, at *way, revision uint64, line int, says string) {
 	r, seen := c.revision(device, revision)
-	return seen && r.Rollback
+	var from uint64
+	if seen {
+		from = r.RollbackFrom
+	}
+	switch {
+	case at.line == 0 || revision == at.revision:
+	case revision < at.revision:
+		if from < at.revision {
+			c.broken(RuleOrder, device, line, at.line, "%s revision %d after %d", says, revision, at.revision)
+			return
+		}
+		at.left = from
+	case revision > at.left || from > 0:
+	case seen:
+		c.broken(RuleOrder, device, line, at.line, "%s revision %d after %d, which was the way back from it", says, revision, at.revision)
+		return
+	default:
+		c.unproven(RuleOrder)
+	}
+	at.revision, at.line = revision, line
 }
