@@ -2,12 +2,17 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/chaos/ledger"
+	"github.com/seatrial/seatrial/suites/profile"
 )
 
 func TestLedgerChecksAgain(t *testing.T) {
@@ -56,5 +61,46 @@ func TestLedgerChecksAgain(t *testing.T) {
 	}
 	if _, _, err := run(t, "ledger", none); !errors.Is(err, ledger.ErrHistory) {
 		t.Errorf("of something else: %v", err)
+	}
+}
+
+// What a failing run prints is a command of this program as it stands.
+func TestReplayCanBePasted(t *testing.T) {
+	specs, err := os.ReadFile("../../suites/chaos/chaos_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, profiled := range profile.Names() {
+		asked := ledger.Settings{Seed: 4258488763, Duration: 10 * time.Minute}
+		words := strings.Fields(chaos.Replay(asked, profiled, "elsewhere"))
+		variables := map[string]string{}
+		for ; strings.Contains(words[0], "="); words = words[1:] {
+			name, value, _ := strings.Cut(words[0], "=")
+			variables[name] = value
+		}
+		if got, err := ledger.Ask(func(name string) string { return variables[name] }); err != nil || got.Seed != asked.Seed || got.Duration != asked.Duration {
+			t.Errorf("%s: it asks for %+v, %v", profiled, got, err)
+		}
+		makefile, err := os.ReadFile("../../Makefile")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(makefile), "SEATRIAL := "+words[0]+"\n") {
+			t.Errorf("%s: nobody builds %s", profiled, words[0])
+		}
+		cmd, args, err := newRoot(io.Discard, io.Discard).Find(words[1:])
+		if err == nil {
+			err = cmd.ParseFlags(args)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", profiled, err)
+		}
+		flag := func(name string) string { return cmd.Flag(name).Value.String() }
+		if _, known := suites[flag("suite")]; cmd.Name() != "test" || !known || flag("profile") != profiled || flag("environment") != "elsewhere" {
+			t.Errorf("%s: it is %q with %q", profiled, cmd.Name(), args)
+		}
+		if n := len(regexp.MustCompile(`It\(".*`+flag("focus")).FindAll(specs, -1)); n != 1 {
+			t.Errorf("%s: it is about %d specs, want 1", profiled, n)
+		}
 	}
 }

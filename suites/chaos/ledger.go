@@ -30,7 +30,7 @@ func Ledger(ctx context.Context, in Input) {
 		"machines boot for minutes in the ledger, which is kept there if $"+ledger.DurationVariable+" asks for it")
 	settings, err := in.ledgerSettings()
 	Expect(err).NotTo(HaveOccurred())
-	again := in.replay(settings)
+	again := Replay(settings, in.Stack.Profile, in.Stack.Environment.Name())
 	AddReportEntry("seed", fmt.Sprint(settings.Seed))
 	By("disturbing the fleet for " + settings.Duration.String() + "; the same again: " + again)
 	file, path, err := ledgerFile(settings.Seed)

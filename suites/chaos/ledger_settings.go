@@ -61,11 +61,12 @@ func ledgerFile(seed uint64) (*os.File, string, error) {
 	return file, path, nil
 }
 
-// replay is the command that runs the same again.
-func (in Input) replay(s ledger.Settings) string {
+// Replay is the command that runs the same again in the checkout, on the environment of
+// that name.
+func Replay(s ledger.Settings, profiled, environment string) string {
 	program := "bin/seatrial"
-	if in.Stack.Profile != profile.Embedded {
-		program += "-" + in.Stack.Profile
+	if profiled != profile.Embedded {
+		program += "-" + profiled
 	}
-	return fmt.Sprintf("%s %s test --profile %s --suite chaos --focus ledger", s.Again(), program, in.Stack.Profile)
+	return fmt.Sprintf("%s %s test --profile %s --environment %s --suite chaos --focus ledger", s.Again(), program, profiled, environment)
 }
