@@ -10,6 +10,7 @@ import (
 
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/progress"
+	"github.com/seatrial/seatrial/framework/report"
 	"github.com/seatrial/seatrial/framework/stage"
 	"github.com/seatrial/seatrial/suites/chaos"
 	"github.com/seatrial/seatrial/suites/profile"
@@ -55,10 +56,10 @@ type work struct {
 }
 
 // open takes the environment and shows on standard error what happens in it.
-func (a *app) open(ctx context.Context, observers ...stage.Observer) (*work, error) {
+func (a *app) open(ctx context.Context) (*work, error) {
 	shown := progress.New(a.err)
 	setup := a.setup
-	setup.Observer = append(stage.Observers{shown}, observers...)
+	setup.Observer = shown
 	h, err := profile.Open(ctx, setup)
 	if err != nil {
 		_ = shown.Close() // nothing was shown yet
@@ -67,6 +68,14 @@ func (a *app) open(ctx context.Context, observers ...stage.Observer) (*work, err
 	// Lines of the log go above the live ones, and hold no secret.
 	a.log(h.Artifacts.Redactor().Records(shown))
 	return &work{Harness: h, app: a, shown: shown}, nil
+}
+
+// report returns the report of what happens from now on. It tells no secret that the
+// stack registers.
+func (w *work) report(ci bool) *report.Report {
+	record := report.New(w.Environment.Name(), report.Options{CI: ci, Redactor: w.Artifacts.Redactor()})
+	w.Runner.Observer = stage.Observers{w.Runner.Observer, record}
+	return record
 }
 
 // settle ends the live lines, so that what is printed next stands below them.

@@ -41,12 +41,12 @@ func (a *app) test() *cobra.Command {
 			if !ok {
 				return fmt.Errorf("unknown suite %q: there is %s", name, strings.Join(slices.Sorted(maps.Keys(suites)), ", "))
 			}
-			record := report.New(a.setup.Name(), report.Options{CI: focus == ""})
-			w, err := a.open(cmd.Context(), record)
+			w, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer w.done()
+			record := w.report(focus == "")
 			// Whatever ends this run, what an earlier one left must not be taken for its.
 			if err := forget(w.suiteReport(), w.jsonReport(), w.junitReport()); err != nil {
 				return err

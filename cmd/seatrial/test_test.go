@@ -14,11 +14,15 @@ import (
 	"testing"
 	"time"
 
+	ginkgo "github.com/onsi/ginkgo/v2/types"
+
 	"github.com/seatrial/seatrial/fixtures/binary"
 	"github.com/seatrial/seatrial/fixtures/cluster"
 	"github.com/seatrial/seatrial/framework/artifact"
 	"github.com/seatrial/seatrial/framework/environment"
 	"github.com/seatrial/seatrial/framework/interval"
+	"github.com/seatrial/seatrial/framework/jsonfile"
+	"github.com/seatrial/seatrial/framework/redact"
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
@@ -84,6 +88,48 @@ func TestSuiteFindsTheSameFiles(t *testing.T) {
 		if want := filepath.Join(here, strings.ToLower(named[i])); got != want {
 			t.Errorf("$%s is %s to the suite, want %s", named[i], got, want)
 		}
+	}
+}
+
+// What specs say may hold what only the stack knows to be a secret: an opaque token, say.
+func TestReportsTellNoSecretOfTheStack(t *testing.T) {
+	const secret = "opaque-secret-value-0123"
+	t.Setenv(environment.StateVariable, filepath.Join(t.TempDir(), "s"))
+	var out bytes.Buffer
+	a := &app{out: &out, err: io.Discard}
+	w, err := a.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.done()
+	w.Folder, w.Checkout = t.TempDir(), t.TempDir()
+	pat := filepath.Join(t.TempDir(), "pat")
+	artifact.Secrets(w.Context(t.Context()), pat)
+	record := w.report(true)
+	said := []ginkgo.Report{{SuiteDescription: "s", SpecReports: ginkgo.SpecReports{{
+		LeafNodeType: ginkgo.NodeTypeIt, State: ginkgo.SpecStateFailed, Failure: ginkgo.Failure{Message: "the answer to " + secret + " is no"},
+	}}}}
+	reported := filepath.Join(w.Checkout, "said.json")
+	if err := errors.Join(os.WriteFile(pat, []byte(secret), 0o600), jsonfile.Write(reported, said)); err != nil {
+		t.Fatal(err)
+	}
+	// It stands where the suite was told to report to.
+	program := filepath.Join(w.Checkout, "suite")
+	script := "#!/bin/sh\nfor a; do case $a in --ginkgo.json-report=*) cp " + reported + " ${a#*=};; esac; done\nexit 1\n"
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.rehearse(t.Context(), record, suite{specs: 1}, func() (string, error) { return program, nil }, ""); !errors.Is(err, errSaid) {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"report.json": w.jsonReport(), "junit.xml": w.junitReport()} {
+		text, err := os.ReadFile(path)
+		if err != nil || strings.Contains(string(text), secret) || !strings.Contains(string(text), redact.Mark) {
+			t.Errorf("%s says %s, %v", name, text, err)
+		}
+	}
+	if strings.Contains(out.String(), secret) || !strings.Contains(out.String(), "the answer to "+redact.Mark+" is no") {
+		t.Errorf("the verdict says %s", out.String())
 	}
 }
 

@@ -18,12 +18,12 @@ func (a *app) up() *cobra.Command {
 		Short: "Bring the stack up, or reuse it, and leave it",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			record := report.New(a.setup.Name(), report.Options{})
-			w, err := a.open(cmd.Context(), record)
+			w, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer w.done()
+			record := w.report(false)
 			begun := time.Now()
 			_, stack, err := w.Up(cmd.Context())
 			w.settle()
