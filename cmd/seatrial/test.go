@@ -36,6 +36,14 @@ func (a *app) test() *cobra.Command {
 		Long: "Test fails unless every spec ran and passed. Reports, and what is needed to understand a failure, are\n" +
 			"written to $" + artifact.Variable + ", or to a folder of their own below _artifacts.",
 		Args: cobra.NoArgs,
+		// Whatever ends this run, also before it has begun, what an earlier one left must
+		// not be taken for its.
+		PreRunE: func(*cobra.Command, []string) error {
+			if os.Getenv(artifact.Variable) == "" {
+				return nil // it gets a folder of its own
+			}
+			return forget(jsonReport(artifact.Folder()), junitReport(artifact.Folder()))
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asked, ok := suites[name]
 			if !ok {
@@ -47,8 +55,7 @@ func (a *app) test() *cobra.Command {
 			}
 			defer w.done()
 			record := w.report(focus == "")
-			// Whatever ends this run, what an earlier one left must not be taken for its.
-			if err := forget(w.suiteReport(), w.jsonReport(), w.junitReport()); err != nil {
+			if err := forget(w.suiteReport()); err != nil {
 				return err
 			}
 			compiling, stop := context.WithCancel(cmd.Context())

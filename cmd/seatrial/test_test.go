@@ -29,28 +29,55 @@ import (
 // $SEATRIAL_ARTIFACTS names one folder for all runs. One that ends before it can say
 // anything must not leave what another said there.
 func TestReportOfAnotherRunIsNotLeft(t *testing.T) {
-	folder := t.TempDir()
-	t.Setenv(environment.StateVariable, filepath.Join(t.TempDir(), "s"))
-	t.Setenv(artifact.Variable, folder)
-	var left []string
-	for _, name := range []string{"report.json", "junit.xml"} {
-		path := filepath.Join(folder, name)
-		if err := os.WriteFile(path, []byte("the promise holds"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		left = append(left, path)
-	}
 	interrupted, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	root := newRoot(new(bytes.Buffer), new(bytes.Buffer))
-	root.SetArgs([]string{"test"})
-	if err := root.ExecuteContext(interrupted); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
-	for _, path := range left {
-		if text, err := os.ReadFile(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s still says %q (%v)", filepath.Base(path), text, err)
-		}
+	for _, row := range []struct {
+		name string
+		ctx  context.Context
+		args []string
+		busy bool
+		says string
+	}{
+		{"interrupted", interrupted, nil, false, context.Canceled.Error()},
+		{"busy", t.Context(), nil, true, "in use"},
+		{"no profile", t.Context(), []string{"--profile", "moon"}, false, "moon"},
+		{"no suite", t.Context(), []string{"--suite", "moon"}, false, "moon"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			folder := t.TempDir()
+			state, err := os.MkdirTemp("", "s") // sockets need it short
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(state) })
+			t.Setenv(environment.StateVariable, state)
+			t.Setenv(artifact.Variable, folder)
+			if row.busy {
+				e, err := environment.Open(t.Context(), environment.Options{Name: profile.Embedded})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer e.Close() // the folder goes with the test
+			}
+			var left []string
+			for _, name := range []string{"report.json", "junit.xml"} {
+				path := filepath.Join(folder, name)
+				if err := os.WriteFile(path, []byte("the promise holds"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				left = append(left, path)
+			}
+			root := newRoot(new(bytes.Buffer), new(bytes.Buffer))
+			root.SetArgs(append([]string{"test"}, row.args...))
+			if err := root.ExecuteContext(row.ctx); err == nil || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("got %v", err)
+			}
+			for _, path := range left {
+				if text, err := os.ReadFile(path); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s still says %q (%v)", filepath.Base(path), text, err)
+				}
+			}
+		})
 	}
 }
 
@@ -122,7 +149,7 @@ func TestReportsTellNoSecretOfTheStack(t *testing.T) {
 	if err := w.rehearse(t.Context(), record, suite{specs: 1}, func() (string, error) { return program, nil }, ""); !errors.Is(err, errSaid) {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{"report.json": w.jsonReport(), "junit.xml": w.junitReport()} {
+	for name, path := range map[string]string{"report.json": jsonReport(w.Folder), "junit.xml": junitReport(w.Folder)} {
 		text, err := os.ReadFile(path)
 		if err != nil || strings.Contains(string(text), secret) || !strings.Contains(string(text), redact.Mark) {
 			t.Errorf("%s says %s, %v", name, text, err)

@@ -48,11 +48,11 @@ func (w *work) notUp(ctx context.Context, record *report.Report, err error) erro
 // write writes the report in both forms into the run's folder.
 func (w *work) write(record *report.Report) error {
 	return errors.Join(
-		record.WriteJSON(w.jsonReport()),
-		record.WriteJUnit(w.junitReport()),
+		record.WriteJSON(jsonReport(w.Folder)),
+		record.WriteJUnit(junitReport(w.Folder)),
 	)
 }
 
-// jsonReport and junitReport are where the report lies, in its two forms.
-func (w *work) jsonReport() string  { return filepath.Join(w.Folder, "report.json") }
-func (w *work) junitReport() string { return filepath.Join(w.Folder, "junit.xml") }
+// jsonReport and junitReport are where the report lies in a run's folder, in its two forms.
+func jsonReport(folder string) string  { return filepath.Join(folder, "report.json") }
+func junitReport(folder string) string { return filepath.Join(folder, "junit.xml") }
