@@ -24,6 +24,7 @@ import (
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/report"
 	"github.com/seatrial/seatrial/suites/chaos"
+	"github.com/seatrial/seatrial/suites/chaos/ledger"
 	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
@@ -155,6 +156,13 @@ func (w *work) suiteReport() string { return w.Environment.Dir("suite.json") }
 // suiteGrace is how long the suite may take to clean up after a signal.
 const suiteGrace = time.Minute
 
+// suiteBound is how long a suite may take: an hour, and for as long as the ledger is asked
+// to go on. That somebody asked for what there is not, the ledger says.
+func suiteBound() time.Duration {
+	settings, _ := ledger.Ask(os.Getenv)
+	return time.Hour + settings.Duration
+}
+
 // runSuite runs the compiled suite and streams what it says.
 func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (string, error), focus string) error {
 	program, err := compiled()
@@ -162,7 +170,7 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 		return err
 	}
 	args := []string{
-		"-test.timeout=0", "--ginkgo.v", "--ginkgo.no-color=" + fmt.Sprint(!isTerminal(w.app.out)),
+		"-test.timeout=0", "--ginkgo.timeout=" + suiteBound().String(), "--ginkgo.v", "--ginkgo.no-color=" + fmt.Sprint(!isTerminal(w.app.out)),
 		"--ginkgo.json-report=" + w.suiteReport(),
 	}
 	if focus != "" {

@@ -23,6 +23,7 @@ import (
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/jsonfile"
 	"github.com/seatrial/seatrial/framework/redact"
+	"github.com/seatrial/seatrial/suites/chaos/ledger"
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
@@ -157,6 +158,24 @@ func TestReportsTellNoSecretOfTheStack(t *testing.T) {
 	}
 	if strings.Contains(out.String(), secret) || !strings.Contains(out.String(), "the answer to "+redact.Mark+" is no") {
 		t.Errorf("the verdict says %s", out.String())
+	}
+}
+
+// A ledger that is asked to go on for a day is not ended by Ginkgo's hour.
+func TestSuiteMayTakeAsLongAsItsLedger(t *testing.T) {
+	t.Setenv(ledger.DurationVariable, "24h")
+	folder := t.TempDir()
+	program := filepath.Join(folder, "suite")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder}, app: &app{out: &out, err: io.Discard}}
+	if err := w.runSuite(t.Context(), suite{}, func() (string, error) { return program, nil }, ""); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "--ginkgo.timeout=25h0m0s ") {
+		t.Errorf("it is run with %s", out.String())
 	}
 }
 
