@@ -6,13 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	ginkgo "github.com/onsi/ginkgo/v2/types"
 
@@ -23,6 +19,7 @@ import (
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/jsonfile"
 	"github.com/seatrial/seatrial/framework/redact"
+	"github.com/seatrial/seatrial/internal/killed"
 	"github.com/seatrial/seatrial/suites/chaos/ledger"
 	"github.com/seatrial/seatrial/suites/profile"
 )
@@ -179,59 +176,11 @@ func TestSuiteMayTakeAsLongAsItsLedger(t *testing.T) {
 	}
 }
 
-// commandVariable names the folder in which this program, run once more, runs a suite as
-// a command that is about to be killed.
-const commandVariable = "SEATRIAL_TEST_COMMAND"
-
 // Who is killed cannot end the suite: it would go on killing brokers, and hold the
 // environment, with nobody to tell.
 func TestSuiteEndsWithItsCommand(t *testing.T) {
-	if folder := os.Getenv(commandVariable); folder != "" {
+	killed.Ends(t, "suite", func(folder string) error {
 		w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder}, app: &app{out: io.Discard, err: io.Discard}}
-		t.Fatal(w.runSuite(t.Context(), suite{}, func() (string, error) { return filepath.Join(folder, "suite"), nil }, ""))
-	}
-	folder := t.TempDir()
-	const script = "#!/bin/sh\ntrap 'echo ended > ended; exit' INT\necho $$ > begun.new; mv begun.new begun\nwhile :; do sleep 0.1; done\n"
-	if err := os.WriteFile(filepath.Join(folder, "suite"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(self, "-test.run=^"+t.Name()+"$")
-	command.Env = append(os.Environ(), commandVariable+"="+folder)
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	begun := await(t, filepath.Join(folder, "begun"))
-	suite, err := strconv.Atoi(strings.TrimSpace(begun))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Kill(suite, syscall.SIGKILL) })
-	if err := command.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = command.Wait() // it was killed
-	await(t, filepath.Join(folder, "ended"))
-}
-
-// await returns what is in a file as soon as there is one.
-func await(t *testing.T, path string) string {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for {
-		text, err := os.ReadFile(path)
-		if err == nil {
-			return string(text)
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal(err)
-		}
-	}
+		return w.runSuite(t.Context(), suite{}, func() (string, error) { return filepath.Join(folder, "suite"), nil }, "")
+	})
 }
