@@ -59,7 +59,10 @@ func Follow(ctx context.Context, conn *nats.Conn, b protocol.Bucket, w Watcher) 
 	for {
 		err := f.session(ctx)
 		if ctx.Err() != nil {
-			if err == nil || errors.Is(err, context.Canceled) {
+			if errors.Is(err, context.Canceled) {
+				err = f.failed // to be interrupted is none of its own
+			}
+			if err == nil {
 				return nil
 			}
 			return fmt.Errorf("follow bucket %s: %w", b, err)
@@ -81,6 +84,8 @@ type follower struct {
 	seen uint64
 	at   time.Time
 	born time.Time
+	// failed is why the last attempt did not begin to follow; nil if it did.
+	failed error
 }
 
 // session follows until ctx ends, or the connection was renewed, with which what the
@@ -106,8 +111,12 @@ func (f *follower) session(ctx context.Context) error {
 	}()
 	messages, err := f.messages(ctx)
 	if err != nil {
+		if ctx.Err() == nil {
+			f.failed = err
+		}
 		return err
 	}
+	f.failed = nil
 	defer messages.Stop()
 	for {
 		message, err := messages.Next(jetstream.NextContext(ctx))

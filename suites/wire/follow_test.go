@@ -155,6 +155,37 @@ func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
 	}
 }
 
+// Who could not follow must not be taken for one to whom nothing has happened.
+func TestFollowSaysThatItDidNot(t *testing.T) {
+	m := &mortal{store: t.TempDir(), port: server.RANDOM_PORT}
+	m.start(t)
+	t.Cleanup(func() { m.end() })
+	watching, err := nats.Connect(m.runs.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(watching.Close)
+	attempts := make(chan *nats.Msg, 100)
+	if _, err := watching.ChanSubscribe("$JS.API.STREAM.INFO.>", attempts); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	// There is no bucket.
+	go func() { done <- wire.Follow(ctx, watching, protocol.BucketDesired, make(told, 100)) }()
+	for range 2 {
+		select {
+		case <-attempts:
+		case <-time.After(patience):
+			t.Fatal("it does not try")
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFollowGoesOnWhereItWas(t *testing.T) {
 	m := &mortal{store: t.TempDir(), port: server.RANDOM_PORT}
 	m.start(t)

@@ -165,8 +165,10 @@ type checker struct {
 	reports map[string][]reportAt
 	// final is the last revision that each device's key was found to have at the end,
 	// and said its status then.
-	final map[string]uint64
+	final map[string]revisionAt
 	said  map[string]statusAt
+	// desiredTold and statusTold are the last numbers that whoever watched was told of.
+	desiredTold, statusTold map[string]uint64
 	// holder is the first that is of each number of the desired states, and sayer of the
 	// statuses.
 	holder  map[uint64]revisionAt
@@ -181,7 +183,8 @@ func index(events []Event) *checker {
 		writes:  map[string][]writeAt{}, owner: map[string]string{},
 		desired: map[string][]revisionAt{}, statuses: map[string][]statusAt{},
 		beats: map[string][]beatAt{}, looks: map[string][]lookAt{}, reports: map[string][]reportAt{},
-		final: map[string]uint64{}, said: map[string]statusAt{}, holder: map[uint64]revisionAt{}, sayer: map[uint64]statusAt{},
+		final: map[string]revisionAt{}, said: map[string]statusAt{},
+		desiredTold: map[string]uint64{}, statusTold: map[string]uint64{}, holder: map[uint64]revisionAt{}, sayer: map[uint64]statusAt{},
 	}
 	for i := range events {
 		c.add(&events[i], i+1)
@@ -219,10 +222,11 @@ func (c *checker) add(e *Event, line int) {
 		r := revisionAt{e.Desired, line}
 		c.desired[r.Device] = append(c.desired[r.Device], r)
 		claim(c, c.holder, r, "revision")
-		if e.Desired.Final {
-			c.final[e.Desired.Device] = e.Desired.Number
+		if r.Final {
+			c.final[r.Device] = r
 			return
 		}
+		c.desiredTold[r.Device] = max(c.desiredTold[r.Device], r.Number)
 		count("revisions of desired states")
 	case e.Status != nil:
 		s := statusAt{e.Status, line}
@@ -232,6 +236,7 @@ func (c *checker) add(e *Event, line int) {
 			c.said[s.Device] = s
 			return
 		}
+		c.statusTold[s.Device] = max(c.statusTold[s.Device], s.Sequence)
 		count("statuses")
 	case e.Beat != nil:
 		count("heartbeats")

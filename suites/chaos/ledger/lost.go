@@ -23,8 +23,11 @@ func (c *checker) lost() {
 		switch final, read := c.final[device]; {
 		case !read:
 			c.broken(RuleLost, device, newest.line, 0, "at the end its key was empty, and revision %d was seen", newest.Number)
-		case final < newest.Number:
-			c.broken(RuleLost, device, newest.line, 0, "at the end its key was at revision %d, and %d was seen", final, newest.Number)
+		case final.Number < newest.Number:
+			c.broken(RuleLost, device, newest.line, 0, "at the end its key was at revision %d, and %d was seen", final.Number, newest.Number)
+		case c.desiredTold[device] < final.Number:
+			// No other has taken its place, so that who watches the key is told.
+			c.broken(RuleLost, device, final.line, 0, "revision %d was read at the end, and nobody was told of it", final.Number)
 		}
 	}
 }
@@ -126,6 +129,9 @@ func (c *checker) unsaid(device string) {
 		return
 	}
 	final, read := c.said[device]
+	if read && c.statusTold[device] < final.Sequence {
+		c.broken(RuleLost, device, final.line, 0, "status %d was read at the end, and nobody was told of it", final.Sequence)
+	}
 	for _, s := range slices.Backward(c.statuses[device]) {
 		switch {
 		case !read:

@@ -29,6 +29,8 @@ var missed = []mutant{
 	{"nobody ever looked at a device", ledger.RuleConverged, silent(false, false, true)},
 	{"nothing of a device ever came to the broker", ledger.RuleLost, neverAsked},
 	{"a device is asked for something and is not in the fleet", ledger.RuleLost, unlisted},
+	{"nobody is told of a desired state", ledger.RuleLost, untold(true)},
+	{"nobody is told of a status", ledger.RuleLost, untold(false)},
 	{"a device falls silent with the last fault", ledger.RuleConverged, fallsSilent},
 	{"a heartbeat stays behind the status", ledger.RuleConverged, beatsBehind},
 }
@@ -214,6 +216,17 @@ func unlisted(events []ledger.Event) ([]ledger.Event, bool) {
 	begin.Devices = slices.DeleteFunc(slices.Clone(begin.Devices), func(d string) bool { return d == "device-1" })
 	events[0].Begin = &begin
 	return events, true
+}
+
+// untold leaves of device-1's desired states, or of its statuses, what was read at the
+// end.
+func untold(desired bool) func([]ledger.Event) ([]ledger.Event, bool) {
+	return func(events []ledger.Event) ([]ledger.Event, bool) {
+		return slices.DeleteFunc(slices.Clone(events), func(e ledger.Event) bool {
+			return desired && e.Desired != nil && e.Desired.Device == "device-1" && !e.Desired.Final ||
+				!desired && e.Status != nil && e.Status.Device == "device-1" && !e.Status.Final
+		}), true
+	}
 }
 
 // fallsSilent has device-1 be heard no more once a fault has befallen it at the end.
