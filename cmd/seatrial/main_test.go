@@ -217,6 +217,14 @@ func TestLoosenedBoundsAreNamed(t *testing.T) {
 	if got := loosened(interval.New(promised, interval.Defaults{trial.IntervalQuiet: {Timeout: time.Hour}}), promised); len(got) != 0 {
 		t.Errorf("a longer look is stricter, but %v", got)
 	}
+	// Who looks less often sees less of what lasts; what must have happened is no easier.
+	seldom := interval.Defaults{
+		trial.IntervalQuiet:     {Timeout: promised[trial.IntervalQuiet].Timeout, Poll: 2 * time.Second},
+		trial.IntervalReconnect: {Timeout: promised[trial.IntervalReconnect].Timeout, Poll: 2 * time.Second},
+	}
+	if got := loosened(interval.New(promised, seldom), promised); len(got) != 1 || !strings.HasPrefix(got[0], trial.IntervalQuiet+" is looked at every 2s instead of 200ms") {
+		t.Errorf("got %q, want fewer looks", got)
+	}
 	// A suite has bounds of its own, too.
 	own := suites["chaos"].bounds
 	other = interval.Defaults{chaos.IntervalThrownOut: {Timeout: time.Hour}, chaos.IntervalCut: {Timeout: time.Second}}

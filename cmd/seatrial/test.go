@@ -137,13 +137,16 @@ var lasting = []string{trial.IntervalQuiet, chaos.IntervalCut}
 func loosened(bounds *interval.Set, promised ...interval.Defaults) (all []string) {
 	defaults := interval.New(promised...)
 	for _, name := range defaults.Names() {
-		now, promise := bounds.Interval(name).Timeout, defaults.Interval(name).Timeout
-		looser := now > promise
+		now, promise := bounds.Interval(name), defaults.Interval(name)
+		looser := now.Timeout > promise.Timeout
 		if slices.Contains(lasting, name) {
-			looser = now < promise
+			looser = now.Timeout < promise.Timeout
+			if now.Poll > promise.Poll {
+				all = append(all, fmt.Sprintf("%s is looked at every %s instead of %s by $%s", name, now.Poll, promise.Poll, interval.Variable))
+			}
 		}
 		if looser {
-			all = append(all, fmt.Sprintf("%s is %s instead of %s by $%s", name, now, promise, interval.Variable))
+			all = append(all, fmt.Sprintf("%s is %s instead of %s by $%s", name, now.Timeout, promise.Timeout, interval.Variable))
 		}
 	}
 	return all
