@@ -43,12 +43,7 @@ func TestReportOfAnotherRunIsNotLeft(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			folder := t.TempDir()
-			state, err := os.MkdirTemp("", "s") // sockets need it short
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.RemoveAll(state) })
-			t.Setenv(environment.StateVariable, state)
+			ownState(t)
 			t.Setenv(artifact.Variable, folder)
 			if row.busy {
 				e, err := environment.Open(t.Context(), environment.Options{Name: profile.Embedded})
@@ -116,35 +111,54 @@ func TestSuiteFindsTheSameFiles(t *testing.T) {
 	}
 }
 
-// What specs say may hold what only the stack knows to be a secret: an opaque token, say.
-func TestReportsTellNoSecretOfTheStack(t *testing.T) {
-	const secret = "opaque-secret-value-0123"
-	t.Setenv(environment.StateVariable, filepath.Join(t.TempDir(), "s"))
-	var out bytes.Buffer
-	a := &app{out: &out, err: io.Discard}
-	w, err := a.open(t.Context())
+// ownState gives the test a state folder of its own, with a path that is short enough for
+// sockets.
+func ownState(t *testing.T) {
+	t.Helper()
+	state, err := os.MkdirTemp("", "s")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.done()
+	t.Cleanup(func() { os.RemoveAll(state) })
+	t.Setenv(environment.StateVariable, state)
+}
+
+// staged returns an environment in which nothing is up, and a suite that does what the
+// script says; $report is where it is to report to, and $said a report of one spec.
+func staged(t *testing.T, out io.Writer, said ginkgo.SpecReport, script string) (*work, func() (string, error)) {
+	t.Helper()
+	ownState(t)
+	w, err := (&app{out: out, err: io.Discard}).open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.done)
 	w.Folder, w.Checkout = t.TempDir(), t.TempDir()
+	said.LeafNodeType = ginkgo.NodeTypeIt
+	report, program := filepath.Join(w.Checkout, "said.json"), filepath.Join(w.Checkout, "suite")
+	script = "#!/bin/sh\nsaid=" + report + "\nfor a; do case $a in --ginkgo.json-report=*) report=${a#*=};; esac; done\n" + script + "\n"
+	if err := errors.Join(
+		jsonfile.Write(report, []ginkgo.Report{{SuiteDescription: "s", SpecReports: ginkgo.SpecReports{said}}}),
+		os.WriteFile(program, []byte(script), 0o700),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return w, func() (string, error) { return program, nil }
+}
+
+// What specs say may hold what only the stack knows to be a secret: an opaque token, say.
+func TestReportsTellNoSecretOfTheStack(t *testing.T) {
+	const secret = "opaque-secret-value-0123"
+	var out bytes.Buffer
+	w, program := staged(t, &out, ginkgo.SpecReport{
+		State: ginkgo.SpecStateFailed, Failure: ginkgo.Failure{Message: "the answer to " + secret + " is no"},
+	}, "cp $said $report; exit 1")
 	pat := filepath.Join(t.TempDir(), "pat")
 	artifact.Secrets(w.Context(t.Context()), pat)
-	record := w.report(true)
-	said := []ginkgo.Report{{SuiteDescription: "s", SpecReports: ginkgo.SpecReports{{
-		LeafNodeType: ginkgo.NodeTypeIt, State: ginkgo.SpecStateFailed, Failure: ginkgo.Failure{Message: "the answer to " + secret + " is no"},
-	}}}}
-	reported := filepath.Join(w.Checkout, "said.json")
-	if err := errors.Join(os.WriteFile(pat, []byte(secret), 0o600), jsonfile.Write(reported, said)); err != nil {
+	if err := os.WriteFile(pat, []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// It stands where the suite was told to report to.
-	program := filepath.Join(w.Checkout, "suite")
-	script := "#!/bin/sh\nfor a; do case $a in --ginkgo.json-report=*) cp " + reported + " ${a#*=};; esac; done\nexit 1\n"
-	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.rehearse(t.Context(), record, suite{specs: 1}, func() (string, error) { return program, nil }, ""); !errors.Is(err, errSaid) {
+	if err := w.rehearse(t.Context(), w.report(true), suite{specs: 1}, program, ""); !errors.Is(err, errSaid) {
 		t.Fatal(err)
 	}
 	for name, path := range map[string]string{"report.json": jsonReport(w.Folder), "junit.xml": junitReport(w.Folder)} {
@@ -156,6 +170,58 @@ func TestReportsTellNoSecretOfTheStack(t *testing.T) {
 	if strings.Contains(out.String(), secret) || !strings.Contains(out.String(), "the answer to "+redact.Mark+" is no") {
 		t.Errorf("the verdict says %s", out.String())
 	}
+}
+
+// A suite's own word counts for no more than what its process and the number of its specs
+// say, and neither counts once somebody has interrupted it.
+func TestWhatIsNoVerdict(t *testing.T) {
+	passed := ginkgo.SpecReport{State: ginkgo.SpecStatePassed}
+	for _, row := range []struct {
+		name, script, focus string
+		specs               int
+		holds               bool
+		says                string
+	}{
+		{"all passed", "cp $said $report", "", 1, true, "holds"},
+		{"one is missing", "cp $said $report", "", 2, false, "the suite reports 1 specs, it has 2"},
+		{"it failed beside its specs", "cp $said $report; exit 7", "", 1, false, "exit status 7"},
+		{"it was killed", "kill -9 $$", "", 1, false, "killed"},
+		{"it reports nothing", "exit 0", "", 1, false, "no spec ran"},
+		{"it reports nothing of some", "exit 0", "x", 1, false, "no spec ran"},
+		{"it reports half", "head -c 40 $said >$report", "", 1, false, "no spec ran"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var out bytes.Buffer
+			w, program := staged(t, &out, passed, row.script)
+			err := w.rehearse(t.Context(), w.report(row.focus == ""), suite{specs: row.specs}, program, row.focus)
+			if (err == nil) != row.holds || !strings.Contains(out.String(), row.says) || strings.Contains(out.String(), "promise holds") != row.holds {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+		})
+	}
+	t.Run("it was interrupted", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out := &onWrite{do: cancel}
+		w, program := staged(t, out, passed, "trap 'cp $said $report; exit 0' INT; echo begun; while :; do sleep 0.1; done")
+		if err := w.rehearse(ctx, w.report(true), suite{specs: 1}, program, ""); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := os.Stat(jsonReport(w.Folder)); !errors.Is(err, os.ErrNotExist) || strings.Contains(out.said.String(), "VERDICT") {
+			t.Errorf("it has a verdict: %v\n%s", err, out.said.String())
+		}
+	})
+}
+
+// onWrite does something whenever it is written to.
+type onWrite struct {
+	said strings.Builder
+	do   func()
+}
+
+func (w *onWrite) Write(data []byte) (int, error) {
+	w.do()
+	return w.said.Write(data)
 }
 
 // A ledger that is asked to go on for a day is not ended by Ginkgo's hour.
