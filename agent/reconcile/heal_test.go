@@ -167,10 +167,14 @@ func TestStartsAgainWhatIsNotHealthy(t *testing.T) {
 		return nil
 	})
 	sick.Store(false)
-	after := d.await(r, protocol.ContainerRunning)
-	if after.ContainerID != before.ContainerID || after.Restarts == 0 {
-		t.Errorf("it is %+v, was %+v", after, before)
-	}
+	// The status tells of it after the engine.
+	d.eventually("it is told", func() error {
+		after := r.Status().Containers[0]
+		if after.Phase != protocol.ContainerRunning || after.Restarts == 0 || after.ContainerID != before.ContainerID {
+			return fmt.Errorf("it is %+v, was %+v", after, before)
+		}
+		return nil
+	})
 }
 
 // probed counts the checks that are carried out.
