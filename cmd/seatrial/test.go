@@ -166,7 +166,8 @@ func suiteBound() time.Duration {
 	return time.Hour + settings.Duration
 }
 
-// runSuite runs the compiled suite and streams what it says.
+// runSuite runs the compiled suite and streams what it says, line by line: what the stack
+// knows to be secret is told there no more than in reports.
 func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (string, error), focus string) error {
 	program, err := compiled()
 	if err != nil {
@@ -186,7 +187,9 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 		profile.Variable+"="+w.Profile,
 		profile.EnvironmentVariable+"="+w.Environment.Name(),
 	)
-	suite.Stdout, suite.Stderr = w.app.out, w.app.err
+	clean := w.Artifacts.Redactor()
+	out, said := clean.Lines(w.app.out), clean.Lines(w.app.err)
+	suite.Stdout, suite.Stderr = out, said
 	// A session's signal reaches only us: the suite is asked once, by us; or by the kernel
 	// if we are killed, which it notices by the end of the thread that started the suite.
 	suite.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
@@ -194,7 +197,7 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 	defer runtime.UnlockOSThread()
 	suite.Cancel = func() error { return suite.Process.Signal(os.Interrupt) }
 	suite.WaitDelay = suiteGrace
-	if err := suite.Run(); err != nil {
+	if err := errors.Join(suite.Run(), out.Close(), said.Close()); err != nil {
 		return fmt.Errorf("run the suite: %w", err)
 	}
 	return nil

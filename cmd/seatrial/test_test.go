@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	ginkgo "github.com/onsi/ginkgo/v2/types"
 
@@ -100,7 +101,7 @@ func TestSuiteFindsTheSameFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	w := &work{Harness: &profile.Harness{Environment: e, Checkout: here}, app: &app{out: &out, err: &out}}
+	w := &work{Harness: &profile.Harness{Environment: e, Checkout: here, Artifacts: artifact.NewRegistry(nil)}, app: &app{out: &out, err: io.Discard}}
 	if err := w.runSuite(t.Context(), suite{folder: "specs"}, func() (string, error) { return program, nil }, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -172,6 +173,37 @@ func TestReportsTellNoSecretOfTheStack(t *testing.T) {
 	}
 }
 
+// What a suite prints is watched while it runs, and lands in the logs of pipelines: it
+// tells no secret of the stack either, wherever it was cut, or when it came to be.
+func TestSuiteTellsNoSecretOfTheStack(t *testing.T) {
+	const secret, later, bold = "opaque-secret-value-0123", "secret-of-a-later-file-4567", "\x1b[1mbold\x1b[0m"
+	keys := t.TempDir()
+	pat, key, seen := filepath.Join(keys, "pat"), filepath.Join(keys, "key"), filepath.Join(keys, "seen")
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	// The second half is written once somebody has seen what was written after the first.
+	out, said := new(bytes.Buffer), &onWrite{do: func() { _ = os.WriteFile(seen, nil, 0o600) }}
+	w, program := staged(t, out, ginkgo.SpecReport{}, `
+printf '`+bold+`\nthe answer to opaque-secret-'
+echo 'got opaque-secret-value-0123' >&2
+until [ -e `+seen+` ]; do sleep 0.01; done
+printf 'value-0123 is no\n'
+printf '`+later+`' >`+key+`
+printf 'then `+later+`, and the end'`)
+	w.app.err = said
+	artifact.Secrets(w.Context(t.Context()), pat, key)
+	if err := os.WriteFile(pat, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.runSuite(ctx, suite{}, program, ""); err != nil {
+		t.Fatalf("was it held back? %v", err)
+	}
+	want := bold + "\nthe answer to " + redact.Mark + " is no\nthen " + redact.Mark + ", and the end"
+	if out.String() != want || said.said.String() != "got "+redact.Mark+"\n" {
+		t.Errorf("it is shown %q and %q, want %q", out.String(), said.said.String(), want)
+	}
+}
+
 // A suite's own word counts for no more than what its process and the number of its specs
 // say, and neither counts once somebody has interrupted it.
 func TestWhatIsNoVerdict(t *testing.T) {
@@ -233,7 +265,7 @@ func TestSuiteMayTakeAsLongAsItsLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder}, app: &app{out: &out, err: io.Discard}}
+	w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder, Artifacts: artifact.NewRegistry(nil)}, app: &app{out: &out, err: io.Discard}}
 	if err := w.runSuite(t.Context(), suite{}, func() (string, error) { return program, nil }, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +278,7 @@ func TestSuiteMayTakeAsLongAsItsLedger(t *testing.T) {
 // environment, with nobody to tell.
 func TestSuiteEndsWithItsCommand(t *testing.T) {
 	killed.Ends(t, "suite", func(folder string) error {
-		w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder}, app: &app{out: io.Discard, err: io.Discard}}
+		w := &work{Harness: &profile.Harness{Environment: new(environment.Environment), Checkout: folder, Artifacts: artifact.NewRegistry(nil)}, app: &app{out: io.Discard, err: io.Discard}}
 		return w.runSuite(t.Context(), suite{}, func() (string, error) { return filepath.Join(folder, "suite"), nil }, "")
 	})
 }

@@ -25,7 +25,8 @@ const (
 func (r *Redactor) Writer(w io.Writer) io.WriteCloser { return r.writer(w) }
 
 // Lines is Writer for those who watch: each line is passed on as soon as it is whole.
-// Only a private key, which has several, is waited for to its end.
+// Only a private key, which has several, is waited for to its end. Secrets that come to be
+// meanwhile are seen.
 func (r *Redactor) Lines(w io.Writer) io.WriteCloser {
 	stream := r.writer(w)
 	stream.lines = true
@@ -33,15 +34,17 @@ func (r *Redactor) Lines(w io.Writer) io.WriteCloser {
 }
 
 func (r *Redactor) writer(w io.Writer) *writer {
-	values, longest := r.secrets()
-	keep := max(hold, 2*longest)
-	return &writer{to: w, values: values, hold: keep, enough: keep + chunk}
+	stream := &writer{redactor: r, to: w}
+	stream.refresh()
+	stream.enough = stream.hold + chunk
+	return stream
 }
 
 type writer struct {
-	to     io.Writer
-	values []string
-	hold   int
+	redactor *Redactor
+	to       io.Writer
+	values   []string
+	hold     int
 	// lines says that what is certain at the end of a line is not held back.
 	lines  bool
 	buffer []byte
@@ -68,9 +71,18 @@ func (w *writer) Write(data []byte) (int, error) {
 // Close implements io.Closer.
 func (w *writer) Close() error { return w.flush(true) }
 
+// refresh learns what is secret by now.
+func (w *writer) refresh() {
+	values, longest := w.redactor.secrets()
+	w.values, w.hold = values, max(hold, 2*longest)
+}
+
 // flush passes on what is certain: everything when whole, else all that can
 // not be part of a secret that is still to come.
 func (w *writer) flush(whole bool) error {
+	if w.lines {
+		w.refresh()
+	}
 	w.skip()
 	found := find(w.buffer, w.values, whole)
 	cut := len(w.buffer)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
+	"syscall"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -36,6 +39,7 @@ type holder struct {
 // is needed to understand a failing spec is collected. Call it once, at the top
 // of the suite, with the intervals that the suite adds to [Intervals].
 func Hold(ready func(Trial), intervals ...interval.Defaults) bool {
+	outlive()
 	h := &holder{intervals: append([]interval.Defaults{Intervals()}, intervals...)}
 	SynchronizedBeforeSuite(h.first, func(ctx SpecContext) { ready(h.attach(ctx)) }, NodeTimeout(bringUpTimeout))
 	// All processes are done with the stack before the first takes it down.
@@ -47,6 +51,11 @@ func Hold(ready func(Trial), intervals ...interval.Defaults) bool {
 	JustAfterEach(h.collect)
 	return true
 }
+
+// outlive has this process go on when nobody reads any more what it prints: who is
+// killed while he shows it has it interrupted, and what it disturbed is to be put right
+// all the same. Ignoring the signal would be handed on to what it starts.
+func outlive() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 func (h *holder) setup() profile.Setup {
 	return profile.Setup{Observer: progress.Plain(GinkgoWriter), Intervals: h.intervals}
