@@ -137,7 +137,8 @@ func (d *Devices) Desired(ctx context.Context, id protocol.DeviceID) (*protocol.
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the desired state of %s: %w", id, err)
 	}
-	if m.Header.Get("KV-Operation") != "" {
+	// Anything but the mark of a deletion is a value: some clients mark those too.
+	if mark := m.Header.Get("KV-Operation"); mark == "DEL" || mark == "PURGE" {
 		return nil, m.Sequence, nil
 	}
 	state, err := protocol.DecodeDesiredState(m.Data)
