@@ -19,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,6 +197,7 @@ func TestEnrolment(t *testing.T) {
 	trusting := d.certify("one")
 	d.open()
 	d.enrolsOnce(trusting)
+	d.enrolsInAFlood(trusting)
 	d.enrolsWithoutBroker(trusting)
 	d.isCertifiedAnew(trusting)
 }
@@ -265,6 +268,56 @@ func (d *door) enrolsOnce(trusting *http.Client) {
 			d.Errorf("the token is in the %s", where)
 		}
 	}
+}
+
+// Who guesses tokens without a pause keeps nobody out: not who comes from elsewhere, and
+// not who comes from the same address. Each is let in the first time it asks.
+func (d *door) enrolsInAFlood(trusting *http.Client) {
+	const guessers = 16
+	stranger := from(trusting, net.IPv4(127, 0, 0, 2))
+	ctx, cancel := context.WithCancel(d.Context())
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	// More than are let pass as few, so that they are known for what they are.
+	known := make(chan struct{})
+	var guesses atomic.Int64
+	public := d.public(d.key())
+	for i := range guessers {
+		group.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				id := protocol.DeviceID(fmt.Sprintf("guess-%d-%d", i, n))
+				guess := &protocol.EnrolRequest{Version: protocol.Version, Device: id, Token: "guess", PublicKey: public}
+				_, status, err := d.post(stranger, protocol.EnrolPath, "", guess)
+				if err == nil && status != http.StatusForbidden && status != http.StatusTooManyRequests {
+					d.Errorf("a guess: status %d", status)
+				}
+				if guesses.Add(1) == 300 {
+					close(known)
+				}
+			}
+		})
+	}
+	select {
+	case <-known:
+	case <-time.After(deadline):
+		d.Fatalf("%d guesses were answered", guesses.Load())
+	}
+	for id, by := range map[protocol.DeviceID]*http.Client{"elsewhere": trusting, "neighbour": stranger} {
+		if admitted, status := d.enrol(by, id, d.invite(id, time.Now().Add(time.Hour)), d.key()); admitted == nil {
+			d.Errorf("%s is not let in: status %d", id, status)
+		}
+	}
+	if said := strings.Count(d.log.String(), "a device's request was not met"); said > 200 {
+		d.Errorf("%d guesses filled the log with %d lines", guesses.Load(), said)
+	}
+}
+
+// from is a client that trusts the same and has another address.
+func from(c *http.Client, address net.IP) *http.Client {
+	transport := c.Transport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: address}}).DialContext
+	return &http.Client{Transport: transport}
 }
 
 // Who enrols needs the issuer and the cluster, but no broker: an operator that is not

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/seatrial/seatrial/protocol"
@@ -36,21 +36,14 @@ var ErrBearer = errors.New("the access token is not one of a device's")
 // ErrNoKey says that a device does not have the key that it wants to keep.
 var ErrNoKey = errors.New("the device has no such key")
 
-// Bounds on requests.
-const (
-	// requestTimeout is less than a device waits.
-	requestTimeout = 20 * time.Second
-	// perSecond is far more enrolments than a fleet has, and far fewer than it takes
-	// to guess a token of 128 bits or to trouble an issuer.
-	perSecond = 20
-	burst     = 100
-)
+// requestTimeout is less than a device waits.
+const requestTimeout = 20 * time.Second
 
 // Service answers devices.
 type Service struct {
 	tokens     tokens
 	identities Identities
-	pace       *rate.Limiter
+	fair       *fairness
 	log        *slog.Logger
 	mux        *http.ServeMux
 }
@@ -60,7 +53,7 @@ type Service struct {
 func New(reader client.Reader, writer client.Writer, namespace string, identities Identities, log *slog.Logger) *Service {
 	s := &Service{
 		tokens:     tokens{reader: reader, writer: writer, namespace: namespace, now: time.Now},
-		identities: identities, pace: rate.NewLimiter(perSecond, burst), log: log, mux: http.NewServeMux(),
+		identities: identities, fair: newFairness(), log: log, mux: http.NewServeMux(),
 	}
 	s.mux.HandleFunc("POST "+protocol.EnrolPath, s.handle(s.enrol))
 	s.mux.HandleFunc("POST "+protocol.AddKeyPath, s.handle(s.addKey))
@@ -74,13 +67,17 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serv
 // message is what can be answered.
 type message interface{ Encode() ([]byte, error) }
 
+// asked is a request that was read.
+type asked struct {
+	*http.Request
+	by   *caller
+	data []byte
+}
+
 // handle bounds a request and answers it.
-func (s *Service) handle(do func(ctx context.Context, r *http.Request, data []byte) (message, error)) http.HandlerFunc {
+func (s *Service) handle(do func(ctx context.Context, r *asked) (message, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !s.pace.Allow() {
-			s.answer(w, http.StatusTooManyRequests, refusal("too many requests: try again"))
-			return
-		}
+		by := s.fair.begin(r.RemoteAddr)
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
 		data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, protocol.MaxEnrolmentSize))
@@ -88,14 +85,25 @@ func (s *Service) handle(do func(ctx context.Context, r *http.Request, data []by
 			s.answer(w, http.StatusBadRequest, refusal("the request cannot be read"))
 			return
 		}
-		reply, err := do(ctx, r, data)
+		reply, err := do(ctx, &asked{Request: r, by: by, data: data})
 		if err == nil {
+			s.fair.fine(by)
 			s.answer(w, http.StatusOK, reply)
 			return
 		}
 		status, says := judge(err)
+		if errors.Is(err, errBusy) || status == http.StatusBadGateway {
+			s.fair.fine(by)
+		}
 		// What the issuer or the cluster says is for the log alone.
-		s.log.WarnContext(ctx, "a device's request was not met", "path", r.URL.Path, "from", r.RemoteAddr, "status", status, "error", err)
+		note := func() {
+			s.log.WarnContext(ctx, "a device's request was not met", "path", r.URL.Path, "from", r.RemoteAddr, "often", by.often, "status", status, "error", err)
+		}
+		if by.often || errors.Is(err, errBusy) {
+			s.fair.seldom.Do(note)
+		} else {
+			note()
+		}
 		s.answer(w, status, refusal(says))
 	}
 }
@@ -111,6 +119,8 @@ func judge(err error) (int, string) {
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, errToken), errors.Is(err, errExpired), errors.Is(err, errUsed):
 		return http.StatusForbidden, err.Error()
+	case errors.Is(err, errBusy), errors.Is(err, errOften):
+		return http.StatusTooManyRequests, err.Error()
 	case errors.Is(err, ErrBearer):
 		return http.StatusUnauthorized, ErrBearer.Error()
 	case errors.Is(err, errRace):
@@ -134,18 +144,20 @@ func (s *Service) answer(w http.ResponseWriter, status int, reply message) {
 	_, _ = w.Write(data) // who asked has gone
 }
 
-func (s *Service) enrol(ctx context.Context, _ *http.Request, data []byte) (message, error) {
-	request, err := protocol.DecodeEnrolRequest(data)
+func (s *Service) enrol(ctx context.Context, r *asked) (message, error) {
+	request, err := protocol.DecodeEnrolRequest(r.data)
 	if err != nil {
 		return nil, err
 	}
-	secret, reply, err := s.tokens.claim(ctx, request)
+	secret, reply, err := s.claim(ctx, r.by, request)
+	if err != nil || reply != nil {
+		return reply, err
+	}
+	leave, err := s.fair.issuer.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if reply != nil {
-		return reply, nil
-	}
+	defer leave()
 	if reply, err = s.identities.Admit(ctx, request.Device, request.PublicKey); err != nil {
 		return nil, err
 	}
@@ -161,24 +173,52 @@ func (s *Service) enrol(ctx context.Context, _ *http.Request, data []byte) (mess
 	return reply, nil
 }
 
-// bearer is the device that a request comes from.
-func (s *Service) bearer(ctx context.Context, r *http.Request) (protocol.DeviceID, error) {
+// claim looks a token up, when it is its turn.
+func (s *Service) claim(ctx context.Context, by *caller, request *protocol.EnrolRequest) (*corev1.Secret, *protocol.KeyReply, error) {
+	leave, err := s.fair.tokens.enter(ctx, by)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer leave()
+	secret, reply, err := s.tokens.claim(ctx, request)
+	if err == nil && !s.fair.requests.take(request.Device) {
+		err = errOften
+	}
+	return secret, reply, err
+}
+
+// bearer is the device that a request comes from, when it is its turn.
+func (s *Service) bearer(ctx context.Context, r *asked) (protocol.DeviceID, error) {
 	token, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !is {
 		return "", ErrBearer
 	}
-	return s.identities.Bearer(ctx, token)
+	leave, err := s.fair.bearers.enter(ctx, r.by)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	device, err := s.identities.Bearer(ctx, token)
+	if err == nil && !s.fair.requests.take(device) {
+		err = errOften
+	}
+	return device, err
 }
 
-func (s *Service) addKey(ctx context.Context, r *http.Request, data []byte) (message, error) {
+func (s *Service) addKey(ctx context.Context, r *asked) (message, error) {
 	device, err := s.bearer(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	request, err := protocol.DecodeKeyRequest(data)
+	request, err := protocol.DecodeKeyRequest(r.data)
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.fair.issuer.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	reply, err := s.identities.AddKey(ctx, device, request.PublicKey)
 	if err != nil {
 		return nil, err
@@ -187,15 +227,20 @@ func (s *Service) addKey(ctx context.Context, r *http.Request, data []byte) (mes
 	return reply, nil
 }
 
-func (s *Service) retire(ctx context.Context, r *http.Request, data []byte) (message, error) {
+func (s *Service) retire(ctx context.Context, r *asked) (message, error) {
 	device, err := s.bearer(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	request, err := protocol.DecodeRetireRequest(data)
+	request, err := protocol.DecodeRetireRequest(r.data)
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.fair.issuer.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.identities.Retire(ctx, device, request.Keep); err != nil {
 		return nil, err
 	}
