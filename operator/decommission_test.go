@@ -196,3 +196,33 @@ func TestUnreadableDenialIsTold(t *testing.T) {
 		return condition(d.Status.Conditions, v1alpha1.DeviceDecommissioned, metav1.ConditionTrue, v1alpha1.ReasonByHand)
 	})
 }
+
+// A device that is kept out is not waited for: neither for what it has not answered nor
+// for being silent, whoever keeps it out. It counts again when it is let back in.
+func TestADeviceThatIsKeptOutIsNotCounted(t *testing.T) {
+	s := newStack(t)
+	s.join("one", map[string]string{"group": "a"})
+	s.join("two", map[string]string{"group": "a"})
+	d := s.deploy("d", "a", "app")
+	s.runs("one", "app")
+	s.runs("two", "app")
+	s.answer("two", nil)
+	s.counts(d, v1alpha1.Aggregate{Matched: 2, Succeeded: 1, Pending: 1})
+
+	s.decommission("one", "it was stolen")
+	now := s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
+	s.must(condition(now.Status.Conditions, v1alpha1.DeploymentReady, metav1.ConditionTrue, "AllSucceeded"))
+	s.restart()
+	s.change(d, func(spec *v1alpha1.DeploymentSpec) { spec.Containers[0].Image = "localhost/app:2" })
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
+	s.decommission("one", "")
+	s.counts(d, v1alpha1.Aggregate{Matched: 2, Pending: 2})
+
+	s.byHand("two", "it was lost")
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
+	s.byHand("one", "so was that")
+	now = s.counts(d, v1alpha1.Aggregate{})
+	s.must(condition(now.Status.Conditions, v1alpha1.DeploymentReady, metav1.ConditionFalse, "NoDeviceMatches"))
+	s.byHand("two", "")
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
+}

@@ -69,6 +69,7 @@ func (r *devices) decommission(ctx context.Context, id protocol.DeviceID, device
 	}
 	slog.InfoContext(ctx, "Changed the deny list on the word of a device's resource.", "device", id, "denied", now.Listed)
 	r.table.SetDenial(id, now)
+	r.events.concerns(r.events.selecting(id))
 	return nil
 }
 

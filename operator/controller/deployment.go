@@ -32,7 +32,8 @@ type deployments struct {
 
 // rendering is how long the operator at most leaves statuses as it found them
 // because it has not rendered every device yet: counts made earlier would say
-// that devices are missing. It ends, lest one device hold up all.
+// that devices are at work that have long answered. It ends, lest one device hold up
+// all.
 const rendering = time.Minute
 
 // Reconcile implements reconcile.Reconciler.
@@ -53,39 +54,36 @@ func (r *deployments) Reconcile(ctx context.Context, request reconcile.Request) 
 			return reconcile.Result{}, fmt.Errorf("add the finalizer: %w", client.IgnoreNotFound(err))
 		}
 	}
-	counts, err := r.canCount(ctx)
+	late, err := r.unrendered(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !counts {
+	if !r.rendered && time.Since(r.began) <= rendering {
 		return reconcile.Result{RequeueAfter: settle}, nil
 	}
-	return reconcile.Result{}, r.status(ctx, &d)
+	return reconcile.Result{}, r.status(ctx, &d, late)
 }
 
-// canCount reports whether every device that there is was rendered.
-func (r *deployments) canCount(ctx context.Context) (bool, error) {
+// unrendered returns the devices that were not rendered yet, until each was once.
+func (r *deployments) unrendered(ctx context.Context) (late []*v1alpha1.Device, err error) {
+	if r.rendered {
+		return nil, nil
+	}
 	if r.began.IsZero() {
 		r.began = time.Now()
-	}
-	if r.rendered || time.Since(r.began) > rendering {
-		return true, nil
-	}
-	if r.table.Unrendered() {
-		return false, nil
 	}
 	var all v1alpha1.DeviceList
 	// The objects are only read.
 	if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("list devices: %w", err)
+		return nil, fmt.Errorf("list devices: %w", err)
 	}
 	for i := range all.Items {
 		if r.table.Get(protocol.DeviceID(all.Items[i].Name)).Shares == nil {
-			return false, nil
+			late = append(late, &all.Items[i])
 		}
 	}
-	r.rendered = true
-	return true, nil
+	r.rendered = len(late) == 0 && !r.table.Unrendered()
+	return late, nil
 }
 
 // finalize lets go of a deployment once no desired state holds a container of
@@ -130,8 +128,10 @@ func names(document []byte, uid string) bool {
 	return bytes.Contains(document, []byte(`"uid":"`+uid+`"`))
 }
 
-// status adds up the devices and writes the status if it has changed.
-func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error {
+// status adds up the devices and writes the status if it has changed. Those that are
+// kept out are none of the fleet's at present, and nobody waits for them; those that are
+// late are known by their resource alone.
+func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment, late []*v1alpha1.Device) error {
 	before := d.DeepCopy()
 	d.Status.ObservedGeneration = d.Generation
 	source, invalid := render.NewSource(d)
@@ -140,7 +140,7 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 	var heard hearing
 	conflicts := make(map[string][]string)
 	r.table.Each(func(device *fleet.Device) {
-		if !device.Resource || !source.Matches(device.Labels) {
+		if !device.Resource || device.Denial.Listed || !source.Matches(device.Labels) {
 			return
 		}
 		switch {
@@ -162,12 +162,31 @@ func (r *deployments) status(ctx context.Context, d *v1alpha1.Deployment) error 
 		}
 		matched = append(matched, a)
 	})
+	if len(late) > 0 {
+		matched = append(matched, r.late(late, matched, source)...)
+	}
 	d.Status.Aggregate, d.Status.Failures = aggregate.Add(source.Ref, source.Containers(), matched)
 	conditions(d, heard, conflicts)
 	if invalid != nil {
 		set(d, v1alpha1.DeploymentReady, false, render.ReasonInvalid, invalid.Error())
 	}
 	return r.write(ctx, before, d)
+}
+
+// late are those of the devices that the source matches by their resource, and that are
+// not counted yet: some may have been rendered since.
+func (r *deployments) late(devices []*v1alpha1.Device, counted []aggregate.Device, source *render.Source) (more []aggregate.Device) {
+	known := make(map[protocol.DeviceID]bool, len(counted))
+	for _, device := range counted {
+		known[device.ID] = true
+	}
+	for _, device := range devices {
+		id := protocol.DeviceID(device.Name)
+		if !known[id] && !r.table.Get(id).Denial.Listed && source.Matches(device.Labels) {
+			more = append(more, aggregate.Device{ID: id})
+		}
+	}
+	return more
 }
 
 func (r *deployments) write(ctx context.Context, before, d *v1alpha1.Deployment) error {

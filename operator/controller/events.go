@@ -140,6 +140,13 @@ func (e *Events) selecting(id protocol.DeviceID) []string {
 	return slices.Collect(maps.Keys(e.table.Get(id).Shares))
 }
 
+// denied asks for all that a change of the deny list concerns: whoever is on it counts
+// for no deployment.
+func (e *Events) denied(id protocol.DeviceID) {
+	e.device(id)
+	e.concerns(e.selecting(id))
+}
+
 // name remembers what the deployment with a UID is called.
 func (e *Events) name(uid string, key types.NamespacedName) {
 	e.mu.Lock()
@@ -187,7 +194,7 @@ func (e *Events) Changed(b protocol.Bucket, v bucket.Value) {
 		}
 	case protocol.BucketDenied:
 		if e.table.SetDenial(v.ID, denial(v)) {
-			e.device(v.ID)
+			e.denied(v.ID)
 		}
 	}
 }
@@ -248,7 +255,7 @@ func (e *Events) Snapshot(b protocol.Bucket, values []bucket.Value) {
 			denials[v.ID] = denial(v)
 		}
 		for _, id := range e.table.ReplaceDenials(denials) {
-			e.device(id)
+			e.denied(id)
 		}
 	default:
 		present := make(map[protocol.DeviceID]bool, len(values))

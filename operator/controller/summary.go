@@ -24,13 +24,15 @@ type hearing struct {
 // conditions follow from the counts, from who is heard, and from the conflicts found.
 // The counts are of what devices said last; it is success only while they are heard.
 func conditions(d *v1alpha1.Deployment, heard hearing, conflicts map[string][]string) {
-	a := d.Status.Aggregate
+	a, before := d.Status.Aggregate, meta.FindStatusCondition(d.Status.Conditions, v1alpha1.DeploymentReady)
+	was := before != nil && before.Status == metav1.ConditionTrue && before.ObservedGeneration == d.Generation
 	counts := fmt.Sprintf("%d of %d devices succeeded, %d failed.", a.Succeeded, a.Matched, a.Failed)
 	switch {
 	case a.Matched == 0:
 		set(d, v1alpha1.DeploymentReady, false, "NoDeviceMatches", "The selector matches no device.")
-	// Before we can know who is silent, what was said before we began stands.
-	case a.Succeeded == a.Matched && (heard.silent > 0 || heard.unheard > 0 && !meta.IsStatusConditionTrue(d.Status.Conditions, v1alpha1.DeploymentReady)):
+	// Before we can know who is silent, what was said of this spec before we began
+	// stands.
+	case a.Succeeded == a.Matched && (heard.silent > 0 || heard.unheard > 0 && !was):
 		set(d, v1alpha1.DeploymentReady, false, "DevicesSilent", fmt.Sprintf("%s That is their last word: %d of them are not heard.", counts, heard.silent+heard.unheard))
 	case a.Succeeded == a.Matched:
 		set(d, v1alpha1.DeploymentReady, true, "AllSucceeded", counts)

@@ -45,7 +45,8 @@ type DeploymentSpec struct {
 
 // Aggregate counts devices. Matched is the sum of the others.
 type Aggregate struct {
-	// matched is how many devices the selector matches.
+	// matched is how many devices the selector matches, those aside that are on the
+	// deny list: they are kept out of the fleet.
 	// +kubebuilder:validation:Minimum=0
 	Matched int32 `json:"matched"`
 	// pending is how many of them have not answered their present desired state.
