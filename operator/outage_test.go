@@ -146,6 +146,29 @@ func TestTheClusterChangesDuringAnOutage(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotWrittenIsNotComplete deploys while the broker is away: the device cannot
+// know of it, and its resource does not say that its desired state has it.
+func TestWhatIsNotWrittenIsNotComplete(t *testing.T) {
+	s := newStack(t)
+	s.join("device-1", map[string]string{"group": "a"})
+	s.deploy("first", "a", "app")
+	s.runs("device-1", "app")
+	is := func(status metav1.ConditionStatus, reason string) {
+		t.Helper()
+		s.eventually("the device is "+reason, func(ctx context.Context) error {
+			d, err := s.device(ctx, "device-1")
+			return errors.Join(err, condition(d.Status.Conditions, v1alpha1.DeviceComplete, status, reason))
+		})
+	}
+	is(metav1.ConditionTrue, "Complete")
+	s.outage(func() {
+		s.deploy("second", "a", "more")
+		is(metav1.ConditionFalse, "NotWritten")
+	})
+	s.runs("device-1", "app", "more")
+	is(metav1.ConditionTrue, "Complete")
+}
+
 // TestADeviceIsNotMissedBeforeItsTurn: after an outage devices come back over the
 // spread that they were told, which is longer than they may be silent.
 func TestADeviceIsNotMissedBeforeItsTurn(t *testing.T) {

@@ -44,7 +44,7 @@ func accepting(known fleet.Device) metav1.Condition {
 	case known.Status.Error != "":
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", aggregate.Printable(known.Status.Error)
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Accepted", "The device follows its desired state."
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Accepted", "The device has refused nothing that it has answered."
 	}
 	return c
 }
@@ -69,8 +69,9 @@ func pressure(known fleet.Device, kind string) metav1.Condition {
 	return c
 }
 
-// complete says whether all that selects the device is in its desired state.
-func complete(plan render.Plan) metav1.Condition {
+// complete says whether all that selects the device is in its desired state, which is
+// known to hold what was rendered if it is written.
+func complete(plan render.Plan, written bool) metav1.Condition {
 	const kinds = 5
 	c := metav1.Condition{Type: v1alpha1.DeviceComplete, Status: metav1.ConditionFalse}
 	var parts []string
@@ -90,6 +91,9 @@ func complete(plan render.Plan) metav1.Condition {
 		for _, held := range plan.Held {
 			parts = append(parts, fmt.Sprintf("%s stays as it is: %s", held.Ref, held.Message))
 		}
+	case !written:
+		c.Reason, c.Message = "NotWritten", "The desired state has not been written yet: the broker is away, or has refused it."
+		return c
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Complete", "Every deployment that selects the device is in its desired state."
 		return c

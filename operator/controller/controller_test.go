@@ -102,20 +102,23 @@ func TestReady(t *testing.T) {
 
 // TestComplete lists what a device does not get, within what a condition holds.
 func TestComplete(t *testing.T) {
-	if c := complete(render.Plan{}); c.Status != metav1.ConditionTrue || c.Reason == "" {
+	if c := complete(render.Plan{}, true); c.Status != metav1.ConditionTrue || c.Reason == "" {
 		t.Errorf("nothing is left out, and the condition is %+v", c)
+	}
+	if c := complete(render.Plan{}, false); c.Status != metav1.ConditionFalse || c.Reason != "NotWritten" {
+		t.Errorf("nothing is written, and the condition is %+v", c)
 	}
 	var plan render.Plan
 	for i := range 100 {
 		ref := protocol.DeploymentRef{Namespace: "default", Name: fmt.Sprintf("d%d", i), UID: "uid"}
 		plan.Conflicts = append(plan.Conflicts, render.Conflict{Container: "app", Loser: ref, Winner: ref})
 	}
-	c := complete(plan)
+	c := complete(plan, true)
 	if c.Status != metav1.ConditionFalse || c.Reason != "NameConflict" || !strings.HasSuffix(c.Message, "and 95 more.") {
 		t.Errorf("the condition is %+v", c)
 	}
 	plan.TooLarge = []protocol.DeploymentRef{{Namespace: "default", Name: "big", UID: "uid"}}
-	if c := complete(plan); c.Reason != "DesiredStateTooLarge" || !strings.Contains(c.Message, "default/big") {
+	if c := complete(plan, true); c.Reason != "DesiredStateTooLarge" || !strings.Contains(c.Message, "default/big") {
 		t.Errorf("the condition is %+v", c)
 	}
 }

@@ -78,18 +78,18 @@ func encode(state protocol.DesiredState) ([]byte, error) {
 // write brings the device's key to the rendered document, if it is not that
 // already, and lets the deployments know what they have of the device: before
 // the write too, since a broker that is away must not hide what is due. Nothing is
-// written where that could take away what the device has of a held deployment.
-func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered fleet.Rendered, document []byte, held []render.Held) error {
+// written where that could take away what the device has of a held deployment. It reports
+// whether the key holds the document.
+func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered fleet.Rendered, document []byte, held []render.Held) (written bool, err error) {
 	known := r.table.Get(id)
 	now := known.Desired
 	if forgotten(known, held) {
 		rendered.Shares = standing(rendered.Shares, known, func(string) bool { return true }, 0)
 		r.events.concerns(r.table.SetRendered(id, rendered))
-		return nil
+		return false, nil
 	}
-	document, err := marked(id, document, known)
-	if err != nil {
-		return err
+	if document, err = marked(id, document, known); err != nil {
+		return false, err
 	}
 	same := bytes.Equal(document, now.Document) && (document == nil) == (now.Document == nil)
 	changed := func(string) bool { return false }
@@ -100,22 +100,22 @@ func (r *devices) write(ctx context.Context, id protocol.DeviceID, rendered flee
 	rendered.Shares = standing(shares, known, changed, 0)
 	r.events.concerns(r.table.SetRendered(id, rendered))
 	if same {
-		return nil
+		return true, nil
 	}
 	revision, err := r.put(ctx, id, document, now.Revision)
 	if errors.Is(err, bucket.ErrAway) {
 		// Every device comes round again when the broker is back.
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	desiredWrites.Inc()
 	slog.DebugContext(ctx, "Wrote a desired state.", "device", id, "revision", revision, "bytes", len(document))
 	r.events.concerns(r.table.SetDesired(id, fleet.Desired{Revision: revision, Document: document}))
 	rendered.Shares = standing(shares, known, changed, revision)
 	r.events.concerns(r.table.SetRendered(id, rendered))
-	return nil
+	return true, nil
 }
 
 // forgotten reports whether the device has, or may have, containers of a held

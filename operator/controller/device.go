@@ -21,7 +21,6 @@ import (
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/fleet"
-	"github.com/seatrial/seatrial/operator/render"
 	"github.com/seatrial/seatrial/operator/seal"
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -56,7 +55,8 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{}, applied
 	}
 	if device == nil {
-		return reconcile.Result{}, r.write(ctx, id, fleet.Rendered{Shares: fleet.Shares{}}, nil, nil)
+		_, err := r.write(ctx, id, fleet.Rendered{Shares: fleet.Shares{}}, nil, nil)
+		return reconcile.Result{}, err
 	}
 	plan, shares, err := r.plan(ctx, id, device.Labels)
 	if err != nil {
@@ -66,12 +66,9 @@ func (r *devices) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("render the desired state of %s: %w", id, err))
 	}
-	err = errors.Join(
-		applied,
-		r.decommission(ctx, id, device),
-		r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document, plan.Held),
-		r.status(ctx, device, r.table.Get(id), plan),
-	)
+	denied := r.decommission(ctx, id, device)
+	written, failed := r.write(ctx, id, fleet.Rendered{Resource: true, Labels: device.Labels, Shares: shares}, document, plan.Held)
+	err = errors.Join(applied, denied, failed, r.status(ctx, device, r.table.Get(id), complete(plan, written)))
 	if err == nil && r.sources.changes.Load() != changes {
 		// A deployment changed meanwhile, and may not have seen what this device is
 		// now: see affected.
@@ -145,7 +142,7 @@ func (r *devices) hasLabels(device *v1alpha1.Device, known fleet.Device) bool {
 }
 
 // status writes the Device's status if something in it has changed.
-func (r *devices) status(ctx context.Context, device *v1alpha1.Device, known fleet.Device, plan render.Plan) error {
+func (r *devices) status(ctx context.Context, device *v1alpha1.Device, known fleet.Device, complete metav1.Condition) error {
 	before := device.DeepCopy()
 	if known.Info != nil {
 		f := known.Info.Facts
@@ -165,7 +162,7 @@ func (r *devices) status(ctx context.Context, device *v1alpha1.Device, known fle
 			ClockOffsetMillis: f.ClockOffsetMillis,
 		}
 	}
-	conditions := []metav1.Condition{ready(known, before.Status.Conditions), accepting(known), complete(plan),
+	conditions := []metav1.Condition{ready(known, before.Status.Conditions), accepting(known), complete,
 		pressure(known, v1alpha1.DeviceDiskPressure), pressure(known, v1alpha1.DeviceMemoryPressure)}
 	if c, said := decommissioned(device, known); said {
 		conditions = append(conditions, c)

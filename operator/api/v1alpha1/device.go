@@ -10,7 +10,7 @@ const (
 	// whole; the message is the device's.
 	DeviceAccepting = "DesiredStateAccepted"
 	// DeviceComplete is False while a deployment that selects the device is not
-	// in its desired state, or not with every container.
+	// in its desired state, or not with every container, as the broker has it.
 	DeviceComplete = "DesiredStateComplete"
 	// DeviceDiskPressure is True while the device is short of disk, and
 	// DeviceMemoryPressure while it is short of memory, as it says itself.
