@@ -198,6 +198,7 @@ func TestEnrolment(t *testing.T) {
 	d.open()
 	d.enrolsOnce(trusting)
 	d.enrolsInAFlood(trusting)
+	d.enrolsInACrowd(trusting)
 	d.enrolsWithoutBroker(trusting)
 	d.isCertifiedAnew(trusting)
 }
@@ -310,6 +311,28 @@ func (d *door) enrolsInAFlood(trusting *http.Client) {
 	}
 	if said := strings.Count(d.log.String(), "a device's request was not met"); said > 200 {
 		d.Errorf("%d guesses filled the log with %d lines", guesses.Load(), said)
+	}
+}
+
+// Who opens connections without end has no more of them than the service keeps, and
+// keeps nobody out.
+func (d *door) enrolsInACrowd(trusting *http.Client) {
+	const crowd, kept = 2000, 1024
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	before, err := d.operator.Metric(d.Context(), "process_open_fds")
+	d.must(err)
+	for range crowd {
+		c, err := dialer.DialContext(d.Context(), "tcp", strings.TrimPrefix(d.url, "https://"))
+		d.must(err)
+		defer c.Close() //nolint:errcheck // the service may have closed it
+	}
+	if admitted, status := d.enrol(trusting, "crowded", d.invite("crowded", time.Now().Add(time.Hour)), d.key()); admitted == nil {
+		d.Errorf("it is not let in: status %d", status)
+	}
+	open, err := d.operator.Metric(d.Context(), "process_open_fds")
+	d.must(err)
+	if open > before+kept+100 {
+		d.Errorf("the operator holds %.0f files, before the crowd %.0f", open, before)
 	}
 }
 

@@ -73,7 +73,11 @@ func (o *Options) Serve(ctx context.Context, reader client.Reader, writer client
 		cancel()
 		return errors.Join(fmt.Errorf("listen for devices: %w", err), <-ended)
 	}
+	var protocols http.Protocols
+	// Over HTTP/2 one connection could have any number of requests open.
+	protocols.SetHTTP1(true)
 	server := &http.Server{
+		Protocols:         &protocols,
 		Handler:           New(reader, writer, o.Namespace, issuer, log),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.GetCertificate},
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, MaxHeaderBytes: 32 << 10,
@@ -86,7 +90,7 @@ func (o *Options) Serve(ctx context.Context, reader client.Reader, writer client
 	})
 	defer stop()
 	log.InfoContext(ctx, "devices may enrol", "address", listener.Addr().String(), "namespace", o.Namespace)
-	err = server.ServeTLS(listener, "", "")
+	err = server.ServeTLS(newCrowd(listener, connections), "", "")
 	cancel()
 	watched := <-ended
 	if errors.Is(err, http.ErrServerClosed) {
