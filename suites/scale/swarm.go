@@ -54,7 +54,7 @@ func (c counts) plus(o counts, sign int64) counts {
 type event struct {
 	Up     protocol.DeviceID `json:"up"`
 	At     int64             `json:"at"`
-	Counts *counts           `json:"counts"`
+	Counts counts            `json:"counts"`
 }
 
 // swarms are the processes with the devices, and what they said.
@@ -128,9 +128,7 @@ func (s *swarms) read(number int, said io.Reader) error {
 		if e.Up != "" {
 			s.up[e.Up] = time.Unix(0, e.At)
 		}
-		if e.Counts != nil {
-			s.counts[number] = *e.Counts
-		}
+		s.counts[number] = e.Counts
 		s.mu.Unlock()
 	}
 	return lines.Err()

@@ -19,8 +19,9 @@ type Event struct {
 	Up protocol.DeviceID `json:"up,omitempty"`
 	// At is when, in nanoseconds since 1970.
 	At int64 `json:"at,omitempty"`
-	// Counts are those since the start; nil if the event is about a device.
-	Counts *Counts `json:"counts,omitempty"`
+	// Counts are those since the start. What a device took to connect is among those
+	// that are told with it.
+	Counts Counts `json:"counts"`
 }
 
 // Counts are what a swarm has done since it started.
@@ -82,6 +83,7 @@ func newTeller(w io.Writer, t *tally) *teller { return &teller{tally: t, out: js
 func (t *teller) tell(e Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	e.Counts = t.tally.counts()
 	if t.err == nil {
 		t.err = t.out.Encode(e)
 	}
@@ -108,7 +110,7 @@ func (t *teller) run(ctx context.Context) {
 		case <-tick.C:
 		}
 		if now := t.tally.counts(); now != told {
-			t.tell(Event{Counts: &now})
+			t.tell(Event{})
 			told = now
 		}
 	}
