@@ -22,7 +22,7 @@ import (
 )
 
 // deadline bounds every wait; none expects to reach it.
-const deadline = 20 * time.Second
+const deadline = 2 * time.Minute
 
 // Broker is a broker.
 type Broker struct {
@@ -32,6 +32,9 @@ type Broker struct {
 	issuer *issuertest.Issuer
 	folder string
 	kill   func()
+	// own is the connection by which values are read and written for as long as the
+	// broker lives: tests look again and again, and to connect takes a signature.
+	own *nats.Conn
 }
 
 // New makes a broker, without starting it, whose store ends with the test.
@@ -95,14 +98,15 @@ func (b *Broker) Start() {
 		_ = cmd.Process.Kill()
 		<-ended
 	}
-	b.Operator()
+	b.own = b.Operator()
 }
 
 // Kill kills the broker: nothing is closed or written any more.
 func (b *Broker) Kill() {
 	if b.kill != nil {
 		b.kill()
-		b.kill = nil
+		b.own.Close()
+		b.kill, b.own = nil, nil
 	}
 }
 
@@ -191,7 +195,7 @@ func (b *Broker) MakeBuckets() {
 
 func (b *Broker) jetstream() jetstream.JetStream {
 	b.tb.Helper()
-	js, err := jetstream.New(b.Operator())
+	js, err := jetstream.New(b.own, jetstream.WithDefaultTimeout(deadline))
 	if err != nil {
 		b.tb.Fatal(err)
 	}
