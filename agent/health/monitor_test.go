@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -139,18 +139,13 @@ func TestProbe(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(hang)
-	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	addresses := map[uint16]string{1: strings.TrimPrefix(server.URL, "http://"), 2: closed.Addr().String()}
+	addresses := map[uint16]string{1: strings.TrimPrefix(server.URL, "http://"), 2: port.ForTest(t).Address()}
 	target := Target{ID: "id", Address: func(port uint16) string { return addresses[port] }}
 	p := NewProber(commands{}, nil)
 	page := func(port uint16, path string) func(*protocol.HealthCheck) {
 		return func(h *protocol.HealthCheck) { h.HTTP = &protocol.HTTPCheck{Port: port, Path: path} }
 	}
-	port := func(port uint16) func(*protocol.HealthCheck) {
+	connects := func(port uint16) func(*protocol.HealthCheck) {
 		return func(h *protocol.HealthCheck) { h.TCP = &protocol.TCPCheck{Port: port} }
 	}
 	command := func(words ...string) func(*protocol.HealthCheck) {
@@ -165,8 +160,8 @@ func TestProbe(t *testing.T) {
 		"a bad page":                   {page(1, "/bad"), "http 1/bad: the answer is 503"},
 		"a page that never comes":      {page(1, "/hangs"), "http 1/hangs: no answer in time (1s)"},
 		"a page of nobody":             {page(2, "/good"), "refused"},
-		"a port":                       {port(1), ""},
-		"a port of nobody":             {port(2), "refused"},
+		"a port":                       {connects(1), ""},
+		"a port of nobody":             {connects(2), "refused"},
 		"a command":                    {command("/check", "0"), ""},
 		"a command that fails":         {command("/check", "3", "a-secret"), `command "/check": it ended with status 3`},
 		"a command that cannot be run": {command("/check", "none"), "no such program"},
@@ -174,12 +169,13 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := check(row.kind)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(h.TimeoutSeconds)*time.Second)
-			if row.says == "" {
-				// What should succeed may take its time.
-				ctx = t.Context()
+			// What is answered may take its time.
+			ctx := t.Context()
+			if strings.Contains(row.says, errNoAnswer.Error()) {
+				within, cancel := context.WithTimeout(ctx, time.Duration(h.TimeoutSeconds)*time.Second)
+				defer cancel()
+				ctx = within
 			}
-			defer cancel()
 			err := p.Probe(ctx, target, h)
 			if (err == nil) != (row.says == "") || err != nil && (!strings.Contains(err.Error(), row.says) || strings.Contains(err.Error(), "a-secret")) {
 				t.Errorf("it says %v, want %q", err, row.says)
