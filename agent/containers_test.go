@@ -94,22 +94,28 @@ func TestSaysHowContainersEnd(t *testing.T) {
 	with := func(policy protocol.RestartPolicy, args ...string) func(*protocol.Container) {
 		return func(c *protocol.Container) { c.RestartPolicy, c.Args = policy, args }
 	}
-	status := f.awaitStatus(f.put(
+	revision := f.put(
 		container("completed", with(protocol.RestartNever, "true")),
 		container("failed", with(protocol.RestartNever, "exit", "3")),
 		container("done", with(protocol.RestartOnFailure, "true")),
 		container("crashing", with(protocol.RestartOnFailure, "exit", "1")),
 		container("looping", with(protocol.RestartAlways, "true")),
-	), map[string]protocol.ContainerPhase{
+	)
+	status := f.awaitStatus(revision, map[string]protocol.ContainerPhase{
 		"completed": protocol.ContainerCompleted, "failed": protocol.ContainerFailed, "done": protocol.ContainerCompleted,
 		"crashing": protocol.ContainerPending, "looping": protocol.ContainerPending,
 	})
 	if got := of(status, "failed"); got.Reason != "Exited" || got.ExitCode != 3 {
 		t.Errorf("failed: %+v, want Exited with 3", got)
 	}
-	if got := of(status, "crashing"); got.Reason != "Restarting" {
-		t.Errorf("crashing: %+v, want Restarting", got)
-	}
+	// It is Pending before it was made, too.
+	f.eventually("crashing is Restarting", func() error {
+		status, err := f.status()
+		if err == nil && of(status, "crashing").Reason != "Restarting" {
+			err = fmt.Errorf("it is %+v", status)
+		}
+		return err
+	})
 }
 
 func TestRunsAgainAfterAPowerCut(t *testing.T) {

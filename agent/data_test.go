@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -338,6 +339,9 @@ func (f *fleet) hidden(values ...string) {
 			return err
 		}
 		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // what the agent was about to put into place
+		}
 		for _, value := range values {
 			if strings.Contains(string(data), value) {
 				f.tb.Errorf("%q stands in %s", value, path)
