@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/seatrial/seatrial/agent/mark"
 	"github.com/seatrial/seatrial/protocol"
@@ -255,7 +254,7 @@ func TestStatusIsNotATick(t *testing.T) {
 	}
 	// Ten beats are ten resyncs and ten compares.
 	for range 10 {
-		if _, err := beats.NextMsg(10 * time.Second); err != nil {
+		if _, err := beats.NextMsg(deadline); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -177,7 +177,7 @@ func TestKeyIsReplacedAfterWhatWasLeftOfTheLast(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	asked := func(path string) {
 		t.Helper()
-		tick, late := time.NewTicker(10*time.Millisecond), time.After(30*time.Second)
+		tick, late := time.NewTicker(10*time.Millisecond), time.After(2*time.Minute) // it makes RSA keys
 		defer tick.Stop()
 		for !slices.Contains(r.service.Asked(), path) {
 			select {

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	deadline = 20 * time.Second
+	deadline = time.Minute
 	fallback = 10 * time.Millisecond
 )
 

@@ -31,7 +31,7 @@ const StuckRegistry = "127.0.0.1:5999"
 const Registry = "127.0.0.1:5998"
 
 // readyTimeout bounds the start of an engine; none expects to reach it.
-const readyTimeout = 30 * time.Second
+const readyTimeout = 2 * time.Minute
 
 // Engine is a podman engine.
 type Engine struct {
