@@ -83,14 +83,15 @@ func TestParallelBoundsHowManyRun(t *testing.T) {
 func TestFailureNamesTheStageAndKeepsWhatFinishes(t *testing.T) {
 	w, e := newWorld(), open(t)
 	boom := errors.New("port is taken")
-	failed := make(chan struct{})
+	begun, failed := make(chan struct{}), make(chan struct{})
 	bad, slow, after := w.stage("bad"), w.stage("slow"), w.stage("after", "slow")
 	bad.Up = func(ctx context.Context, _ *envconf.Config) (context.Context, error) {
-		defer close(failed)
+		<-begun // once anything has failed, nothing begins
 		return ctx, boom
 	}
 	up := slow.Up
 	slow.Up = func(ctx context.Context, cfg *envconf.Config) (context.Context, error) {
+		close(begun)
 		<-failed
 		return up(ctx, cfg)
 	}
@@ -101,8 +102,13 @@ func TestFailureNamesTheStageAndKeepsWhatFinishes(t *testing.T) {
 	)
 	r := &stage.Runner{
 		Environment: e,
-		Observer:    stage.ObserverFunc(func(ev stage.Event) { kinds = append(kinds, string(ev.Kind)+" "+ev.Stage) }),
-		OnFailure:   func(ctx context.Context, err error) { seen, values = err, ctx },
+		Observer: stage.ObserverFunc(func(ev stage.Event) {
+			kinds = append(kinds, string(ev.Kind)+" "+ev.Stage)
+			if ev.Kind == stage.Failed {
+				close(failed)
+			}
+		}),
+		OnFailure: func(ctx context.Context, err error) { seen, values = err, ctx },
 	}
 	_, err := r.Up(bounded(t), bad, slow, after)
 	var of *stage.Error
