@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seatrial/seatrial/callout/admission"
@@ -14,7 +15,12 @@ import (
 // More arrives for a while than can be answered. Then some are turned away, but what
 // is worked on is worth it: a callout that begins what it cannot end in time admits
 // nobody at all.
-func TestLastingOverloadIsNoOutage(t *testing.T) {
+//
+// The clock is that of the test alone: what a decision takes on this machine is none of
+// it.
+func TestLastingOverloadIsNoOutage(t *testing.T) { synctest.Test(t, lastingOverloadIsNoOutage) }
+
+func lastingOverloadIsNoOutage(t *testing.T) {
 	const decisions = 300
 	a := newAsking(t)
 	var begun, admitted atomic.Int64

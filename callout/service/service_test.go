@@ -128,7 +128,7 @@ func TestDropped(t *testing.T) {
 		}), refusal.KeysUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, records := one(t, a, Options{Admission: row.admission, Budget: 50 * time.Millisecond})
+			s, records := one(t, a, Options{Admission: row.admission, Budget: 250 * time.Millisecond})
 			s.handle(request{msg: row.msg, arrived: time.Now().Add(row.arrived)})
 			if len(*records) != 1 {
 				t.Fatalf("%d records", len(*records))
