@@ -28,7 +28,7 @@ func loaded(t testing.TB, o token.KeySetOptions) *token.KeySet {
 	keys := running(t, o)
 	select {
 	case <-keys.Loaded():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no keys")
 	}
 	return keys
