@@ -50,6 +50,9 @@ type decision struct {
 func (l *lines) decisions(t *testing.T) (found []decision) {
 	t.Helper()
 	for line := range strings.Lines(l.String()) {
+		if !strings.HasSuffix(line, "\n") {
+			break // the rest of it is on its way from another process
+		}
 		var d decision
 		if err := json.Unmarshal([]byte(line), &d); err != nil {
 			t.Fatalf("%q: %v", line, err)

@@ -1,11 +1,13 @@
 package callout_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +59,19 @@ func TestComesReadyWhenBrokerAndIssuerDo(t *testing.T) {
 }
 
 func TestStopFinishesWhatWasAccepted(t *testing.T) {
+	for range 10 {
+		if stopFinishes(t) {
+			return
+		}
+	}
+	t.Error("no request was let go in time")
+}
+
+// stopFinishes stops a callout while a request is under way, and returns false if it was
+// let go so late, on a machine that is short of processor time, that the server may have
+// given up.
+func stopFinishes(t *testing.T) (inTime bool) {
+	t.Helper()
 	f := newFleet(t)
 	log := new(lines)
 	c := startCallout(t, f.config(t, ""), log)
@@ -65,7 +80,7 @@ func TestStopFinishesWhatWasAccepted(t *testing.T) {
 	letGo := f.issuer.Hold()
 	f.issuer.Rotate(t, "ES256")
 	token := f.issuer.Token(t, string(deviceA), "device", nil)
-	connected := make(chan error, 1)
+	connected, start := make(chan error, 1), time.Now()
 	go func() {
 		nc, err := nats.Connect(f.url, nats.Token(token), nats.Timeout(5*time.Second))
 		if err == nil {
@@ -77,9 +92,10 @@ func TestStopFinishesWhatWasAccepted(t *testing.T) {
 	var stopped sync.WaitGroup
 	stopped.Go(c.stop)
 	eventually(t, "the callout is about to stop", func() bool { status, _ := c.get(t, "/readyz"); return status != http.StatusOK })
+	inTime = time.Since(start) < protocol.CalloutBudget/2
 	letGo()
 	stopped.Wait()
-	if err := <-connected; err != nil {
+	if err := <-connected; err != nil && inTime {
 		t.Errorf("the request under way: %v", err)
 	}
 	if status, _ := c.get(t, "/healthz"); status != 0 {
@@ -88,6 +104,7 @@ func TestStopFinishesWhatWasAccepted(t *testing.T) {
 	if !strings.Contains(log.String(), "The callout has stopped.") {
 		t.Error("the stop is not logged")
 	}
+	return inTime
 }
 
 func TestStopWithoutBroker(t *testing.T) {
@@ -111,24 +128,27 @@ func TestConnectionEndsWithItsToken(t *testing.T) {
 	f := newFleet(t)
 	f.ready(t, "")
 	back, gone := make(chan struct{}, 8), make(chan error, 64)
-	minted := 0
-	nc, err := nats.Connect(f.url,
+	var admitted atomic.Bool
+	options := []nats.Option{
 		nats.TokenHandler(func() string {
-			minted++
-			// In whole seconds, and no less than it may take to be admitted.
+			// In whole seconds, and no less than it takes to be admitted, as a rule.
 			life := 3 * time.Second
-			if minted > 1 {
+			if admitted.Load() {
 				life = time.Hour
 			}
 			return f.issuer.Token(t, string(deviceA), "device", map[string]any{"exp": time.Now().Add(life).Unix()})
 		}),
-		nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.Timeout(5*time.Second),
+		nats.IgnoreAuthErrorAbort(), nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.Timeout(5 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { gone <- err }),
 		nats.ReconnectHandler(func(*nats.Conn) { back <- struct{}{} }),
-	)
-	if err != nil {
-		t.Fatal(err)
 	}
+	var nc *nats.Conn
+	eventually(t, "it is admitted", func() (ok bool) {
+		var err error
+		nc, err = nats.Connect(f.url, options...)
+		return err == nil
+	})
+	admitted.Store(true)
 	defer nc.Close()
 	select {
 	case <-back:
@@ -157,12 +177,15 @@ func TestDecisionIsWrittenDownBeforeItIsKnown(t *testing.T) {
 			token, want = bad, "refused"
 		}
 		start := time.Now()
-		f.try(t, nats.Token(token))
+		err := f.attempt(nats.Token(token))
 		if time.Since(start) > protocol.CalloutBudget {
 			// On a machine that is short of processor time the server gives up by
 			// itself, and the callout drops the request.
 			eventually(t, "the decision is written down", func() bool { return len(log.decisions(t)) > i })
 			continue
+		}
+		if err != nil && !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("connect: %v, want %v", err, nats.ErrAuthorization)
 		}
 		if all := log.decisions(t); len(all) != i+1 || all[i].Result != want {
 			t.Fatalf("after connection %d there are %d audit lines, want one more, %q", i, len(all), want)

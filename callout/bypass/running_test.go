@@ -33,7 +33,7 @@ import (
 )
 
 // patience bounds every wait; none expects to reach it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // running is a server that runs with a configuration.
 type running struct{ url, monitor string }

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // deadline bounds every wait of these tests; none expects to reach it.
-const deadline = 30 * time.Second
+const deadline = time.Minute
 
 // rig is a broker with a connection to it.
 type rig struct {
