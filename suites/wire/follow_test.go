@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,12 +13,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seatrial/seatrial/internal/port"
 	"github.com/seatrial/seatrial/protocol"
 	"github.com/seatrial/seatrial/suites/wire"
 )
 
 // patience bounds every wait; none expects to reach it.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // told is what a watcher is told, one line each.
 type told chan string
@@ -59,6 +59,12 @@ type mortal struct {
 	runs  *server.Server
 }
 
+// newMortal is a broker whose port nobody else gets between its lives.
+func newMortal(t *testing.T) *mortal {
+	t.Helper()
+	return &mortal{store: filepath.Join(t.TempDir(), "store"), port: port.ForTest(t).Number()}
+}
+
 func (m *mortal) start(t *testing.T) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
@@ -71,7 +77,7 @@ func (m *mortal) start(t *testing.T) {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("the broker is not ready")
 	}
-	m.runs, m.port = s, s.Addr().(*net.TCPAddr).Port
+	m.runs = s
 }
 
 func (m *mortal) end() {
@@ -94,12 +100,12 @@ func desired(t *testing.T, js jetstream.JetStream) {
 // A broker that lost its last values, and gave their numbers to others before anybody
 // looked, ends where it did or later.
 func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
-	m := &mortal{store: filepath.Join(t.TempDir(), "store"), port: server.RANDOM_PORT}
+	m := newMortal(t)
 	m.start(t)
 	t.Cleanup(func() { m.end() })
 	put := func(id protocol.DeviceID, value string) {
 		t.Helper()
-		nc, err := nats.Connect(m.runs.ClientURL())
+		nc, err := nats.Connect(m.runs.ClientURL(), nats.Timeout(patience))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +118,7 @@ func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	watching, err := nats.Connect(m.runs.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	watching, err := nats.Connect(m.runs.ClientURL(), nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +131,7 @@ func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
 	put(device, "a")
 
 	// The broker's disk as it is now, to be brought back.
-	port, disk := m.port, filepath.Join(t.TempDir(), "disk")
+	number, disk := m.port, filepath.Join(t.TempDir(), "disk")
 	blocked := watching.StatusChanged(nats.RECONNECTING)
 	m.end()
 	<-blocked
@@ -145,7 +151,7 @@ func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
 	m.start(t) // where nobody watches
 	put(other, "c")
 	m.end()
-	m.port = port
+	m.port = number
 	m.start(t)
 	seen.expect(t, "forgot: 2 seen, ends at 2", "desired-state device-1 1: a", "desired-state device-2 2: c")
 
@@ -157,10 +163,10 @@ func TestFollowNoticesNumbersThatAreGivenAgain(t *testing.T) {
 
 // Who could not follow must not be taken for one to whom nothing has happened.
 func TestFollowSaysThatItDidNot(t *testing.T) {
-	m := &mortal{store: t.TempDir(), port: server.RANDOM_PORT}
+	m := newMortal(t)
 	m.start(t)
 	t.Cleanup(func() { m.end() })
-	watching, err := nats.Connect(m.runs.ClientURL())
+	watching, err := nats.Connect(m.runs.ClientURL(), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,11 +193,11 @@ func TestFollowSaysThatItDidNot(t *testing.T) {
 }
 
 func TestFollowGoesOnWhereItWas(t *testing.T) {
-	m := &mortal{store: t.TempDir(), port: server.RANDOM_PORT}
+	m := newMortal(t)
 	m.start(t)
 	t.Cleanup(func() { m.end() })
 	connect := func(options ...nats.Option) *nats.Conn {
-		nc, err := nats.Connect(m.runs.ClientURL(), append(options, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))...)
+		nc, err := nats.Connect(m.runs.ClientURL(), append(options, nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))...)
 		if err != nil {
 			t.Fatal(err)
 		}

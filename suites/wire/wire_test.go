@@ -45,7 +45,7 @@ func broker(t *testing.T) (url string, admin *wire.Client, mine *wire.Client) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("the broker is not ready")
 	}
 	as := func(user, password string, who wire.Bearer) *wire.Client {
@@ -87,7 +87,7 @@ func TestDialSaysWhetherItWasRefused(t *testing.T) {
 
 func TestRefusedTellsOperationAndSubject(t *testing.T) {
 	_, _, mine := broker(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	theirs := protocol.HeartbeatSubject(other)
 	if _, err := mine.Conn().SubscribeSync(theirs); err != nil {
