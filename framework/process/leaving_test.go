@@ -63,10 +63,10 @@ func TestEndsNoSoonerThanTheLastOfANamespace(t *testing.T) {
 				if err := visitor.Process.Signal(syscall.SIGCONT); err != nil {
 					t.Error(err)
 				}
-				visitor.Wait() // it is killed with the namespace
 				if err := p.Kill(bounded(t)); err != nil {
 					t.Error(err)
 				}
+				visitor.Wait() // it is killed with the namespace
 				if running(first) {
 					t.Error("the namespace is still there")
 				}
@@ -77,7 +77,7 @@ func TestEndsNoSoonerThanTheLastOfANamespace(t *testing.T) {
 			if err := visitor.Process.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // longer than Sweep is polite
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // longer than Sweep is polite
 			defer cancel()
 			if err := end(ctx, dir, p); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("while the namespace is there it ends with %v", err)
