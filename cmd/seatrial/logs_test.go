@@ -27,7 +27,7 @@ func TestLogsAreFollowedLineByLine(t *testing.T) {
 	if err := os.WriteFile(log, []byte("first\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	shown, out := io.Pipe()
 	root := newRoot(out, io.Discard)

@@ -99,7 +99,7 @@ func TestUndeclaredNamesWaitAMinute(t *testing.T) {
 
 func TestGetIsWhatGomegaTakes(t *testing.T) {
 	g := gomega.NewWithT(t)
-	ctx := interval.NewContext(t.Context(), interval.New(interval.Defaults{"a/b": {Timeout: time.Second, Poll: time.Millisecond}}))
+	ctx := interval.NewContext(t.Context(), interval.New(interval.Defaults{"a/b": {Timeout: time.Minute, Poll: time.Millisecond}}))
 	calls := 0
 	g.Eventually(func() int { calls++; return calls }, interval.Get(ctx, "a/b")...).Should(gomega.Equal(3))
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds what is waited for; none is expected to reach it.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // program puts a shell script of this name into $PATH.
 func program(t *testing.T, name, script string) {
