@@ -370,7 +370,8 @@ func TestRefusal(t *testing.T) {
 	s.accepts("one")
 }
 
-// TestHostileStatus shows that what cannot be read, or lies, changes no count.
+// TestHostileStatus shows that what cannot be read, or lies, is no success: the device
+// does not say any more what it said before.
 func TestHostileStatus(t *testing.T) {
 	s := newStack(t)
 	s.join("one", map[string]string{"group": "a"})
@@ -379,7 +380,6 @@ func TestHostileStatus(t *testing.T) {
 	s.answer("one", nil)
 	s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
 	s.accepts("one")
-	before := s.versions()
 	bad := map[string]string{
 		"empty":               ``,
 		"no JSON":             `}`,
@@ -393,8 +393,16 @@ func TestHostileStatus(t *testing.T) {
 	}
 	for name, document := range bad {
 		s.refuses(name, protocol.BucketStatus, document, "one")
+		s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
+		s.answer("one", nil)
+		s.counts(d, v1alpha1.Aggregate{Matched: 1, Succeeded: 1})
 	}
-	s.unchanged(before, s.witness("two"))
+	// Nor is it after a restart.
+	s.refuses("nothing", protocol.BucketStatus, "", "one")
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
+	s.restart()
+	s.witness("two")
+	s.counts(d, v1alpha1.Aggregate{Matched: 1, Pending: 1})
 	s.answer("one", map[string]protocol.ContainerStatus{"app": {Phase: protocol.ContainerFailed, Reason: "Oops", Message: strings.Repeat("ü", 2000)}})
 	now := s.counts(d, v1alpha1.Aggregate{Matched: 1, Failed: 1})
 	if m := now.Status.Failures[0].Message; len([]rune(m)) > 1024 {

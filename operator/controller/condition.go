@@ -40,7 +40,7 @@ func accepting(known fleet.Device) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.DeviceAccepting}
 	switch {
 	case known.Status == nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, "NoStatus", "The device has not said how it is doing."
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, "NoStatus", "The device has not said how it is doing, or not so that it can be read."
 	case known.Status.Error != "":
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "Refused", aggregate.Printable(known.Status.Error)
 	default:

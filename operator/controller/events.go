@@ -164,16 +164,17 @@ func (e *Events) forget(uid string) {
 func (e *Events) Changed(b protocol.Bucket, v bucket.Value) {
 	switch b {
 	case protocol.BucketInfo:
+		// One that cannot be read is ignored: the last good one stays in use, lest a device
+		// lose its labels, and with them what it runs.
 		info, ok := read(v, decodeInfo, func(i *protocol.DeviceInfo) protocol.DeviceID { return i.Device })
 		if ok && !reflect.DeepEqual(e.table.Get(v.ID).Info, info) {
 			e.table.SetInfo(v.ID, info)
 			e.said(v.ID)
 		}
 	case protocol.BucketStatus:
-		status, ok := read(v, protocol.DecodeDeviceStatus, func(s *protocol.DeviceStatus) protocol.DeviceID { return s.Device })
-		if !ok {
-			return
-		}
+		// One that cannot be read is none: whatever the device said before, it does not
+		// say so any more.
+		status, _ := read(v, protocol.DecodeDeviceStatus, func(s *protocol.DeviceStatus) protocol.DeviceID { return s.Device })
 		before := e.table.Get(v.ID).Status
 		if reflect.DeepEqual(before, status) {
 			return
@@ -220,8 +221,8 @@ func refusal(s *protocol.DeviceStatus) string {
 }
 
 // read decodes a value that the device v.ID wrote; nil says that it was deleted.
-// What cannot be read, or speaks of another device, is ignored: the last good
-// value stays in use.
+// It reports whether it could be read, and speaks of that device; nothing is read of it
+// otherwise.
 func read[T any](v bucket.Value, decode func([]byte) (*T, error), device func(*T) protocol.DeviceID) (*T, bool) {
 	if v.Data == nil {
 		return nil, true
