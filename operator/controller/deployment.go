@@ -54,28 +54,33 @@ func (r *deployments) Reconcile(ctx context.Context, request reconcile.Request) 
 			return reconcile.Result{}, fmt.Errorf("add the finalizer: %w", client.IgnoreNotFound(err))
 		}
 	}
-	late, err := r.unrendered(ctx)
+	late, early, err := r.unrendered(ctx)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !r.rendered && time.Since(r.began) <= rendering {
+	if early {
 		return reconcile.Result{RequeueAfter: settle}, nil
 	}
 	return reconcile.Result{}, r.status(ctx, &d, late)
 }
 
-// unrendered returns the devices that were not rendered yet, until each was once.
-func (r *deployments) unrendered(ctx context.Context) (late []*v1alpha1.Device, err error) {
+// unrendered returns the devices that were not rendered yet, until each was once, and
+// whether it is too early to count without them.
+func (r *deployments) unrendered(ctx context.Context) (late []*v1alpha1.Device, early bool, err error) {
 	if r.rendered {
-		return nil, nil
+		return nil, false, nil
 	}
 	if r.began.IsZero() {
 		r.began = time.Now()
 	}
+	early = time.Since(r.began) <= rendering
+	if early && r.table.Unrendered() {
+		return nil, true, nil
+	}
 	var all v1alpha1.DeviceList
 	// The objects are only read.
 	if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list devices: %w", err)
+		return nil, false, fmt.Errorf("list devices: %w", err)
 	}
 	for i := range all.Items {
 		if r.table.Get(protocol.DeviceID(all.Items[i].Name)).Shares == nil {
@@ -83,7 +88,7 @@ func (r *deployments) unrendered(ctx context.Context) (late []*v1alpha1.Device, 
 		}
 	}
 	r.rendered = len(late) == 0 && !r.table.Unrendered()
-	return late, nil
+	return late, early && !r.rendered, nil
 }
 
 // finalize lets go of a deployment once no desired state holds a container of
