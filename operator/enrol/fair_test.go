@@ -215,11 +215,11 @@ func TestPatienceEnds(t *testing.T) {
 		if got := answered(); len(got) != 0 {
 			t.Errorf("answered %v", got)
 		}
-		time.Sleep(patience) // of the bubble's clock
+		<-time.After(patience) // of the bubble's clock
 		if got := answered(); got[http.StatusTooManyRequests] != failuresBurst-fewAtOnce {
 			t.Errorf("after %s: %v", time.Since(began), got)
 		}
-		time.Sleep(requestTimeout)
+		<-time.After(requestTimeout)
 		if got := answered(); got[http.StatusBadGateway] != fewAtOnce {
 			t.Errorf("after %s: %v", time.Since(began), got)
 		}
