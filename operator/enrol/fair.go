@@ -186,8 +186,9 @@ type fairness struct {
 	// may be away.
 	tokens, bearers lines
 	issuer          *line
-	// seldom is for the log, which nobody is to fill.
-	seldom rate.Sometimes
+	// theirs and ours are for the log, which nobody is to fill: with what those fail at
+	// who fail often, and with what fails for us.
+	theirs, ours rate.Sometimes
 }
 
 func newFairness() *fairness {
@@ -195,7 +196,7 @@ func newFairness() *fairness {
 		failures: newCounts[netip.Prefix](failuresPerSecond, failuresBurst),
 		requests: newCounts[protocol.DeviceID](requestsPerSecond, requestsBurst),
 		tokens:   newLines(), bearers: newLines(), issuer: newLine(issuerAtOnce, issuerPlaces),
-		seldom: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		theirs: rate.Sometimes{First: 1, Interval: 10 * time.Second}, ours: rate.Sometimes{First: 10, Interval: time.Second},
 	}
 }
 

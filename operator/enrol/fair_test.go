@@ -3,12 +3,14 @@ package enrol
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -228,6 +230,36 @@ func TestPatienceEnds(t *testing.T) {
 			t.Error("the outage counts as theirs")
 		}
 	})
+}
+
+// Nobody fills the log: not with what he fails at, and not with what fails for us.
+func TestTheLogIsBounded(t *testing.T) {
+	for name, fail := range map[string]error{"a guess": nil, "the issuer is away": errors.New("it is away")} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.service.identities = failing{r.issuer, fail}
+			retire := &protocol.RetireRequest{Version: protocol.Version, Keep: "key-100"}
+			for range 1000 {
+				askFrom(t, r.service, stranger, protocol.RetirePath, "forged", retire)
+			}
+			if lines := strings.Count(r.log.String(), "was not met"); lines == 0 || lines > 100 {
+				t.Errorf("%d lines are in the log", lines)
+			}
+		})
+	}
+}
+
+// failing is an issuer that cannot be asked whose a token is.
+type failing struct {
+	*double
+	err error
+}
+
+func (f failing) Bearer(ctx context.Context, token string) (protocol.DeviceID, error) {
+	if f.err != nil {
+		return "", f.err
+	}
+	return f.double.Bearer(ctx, token)
 }
 
 // What is wrong with an issuer keeps those apart who need none.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/client/rp"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
@@ -63,11 +64,40 @@ func Connect(ctx context.Context, issuer, project, patFile string) (*Issuer, err
 	if err != nil {
 		return nil, fmt.Errorf("connect to the issuer: %w", err)
 	}
-	keys := rp.NewRemoteKeySet(&http.Client{Timeout: requestTimeout}, issuer+keysPath)
+	keys := keySet{rp.NewRemoteKeySet(&http.Client{Timeout: requestTimeout, Transport: answering{http.DefaultTransport}}, issuer+keysPath)}
 	return &Issuer{
 		project: project, api: api, now: time.Now,
 		verifier: op.NewAccessTokenVerifier(issuer, keys, op.WithSupportedAccessTokenSigningAlgorithms(algorithms...)),
 	}, nil
+}
+
+// errNoKeys says that the issuer cannot be asked for its keys.
+var errNoKeys = errors.New("the issuer's keys cannot be read")
+
+// answering is a transport on which whatever is no answer is [errNoKeys]: what a token
+// is worth cannot be said then.
+type answering struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (a answering) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := a.RoundTripper.RoundTrip(request)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoKeys, err)
+	}
+	if response.StatusCode != http.StatusOK {
+		_ = response.Body.Close() // it is not read
+		return nil, fmt.Errorf("%w: the answer is %s", errNoKeys, response.Status)
+	}
+	return response, nil
+}
+
+// keySet are the issuer's keys. Those who wait for them at once share one request, which
+// does not end because the one that it began for has gone.
+type keySet struct{ oidc.KeySet }
+
+// VerifySignature implements oidc.KeySet.
+func (k keySet) VerifySignature(ctx context.Context, jws *jose.JSONWebSignature) ([]byte, error) {
+	return k.KeySet.VerifySignature(context.WithoutCancel(ctx), jws)
 }
 
 // tokenFile is a file with a personal access token. It is read for every call: these
@@ -245,6 +275,9 @@ func (i *Issuer) Forget(ctx context.Context, device protocol.DeviceID, keep stri
 // counts it: from the issuer, for the project, of somebody with the role of a device.
 func (i *Issuer) Bearer(ctx context.Context, token string) (protocol.DeviceID, error) {
 	claims, err := op.VerifyAccessToken[*oidc.AccessTokenClaims](ctx, token, i.verifier)
+	if errors.Is(err, errNoKeys) {
+		return "", fmt.Errorf("verify an access token: %w", err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrBearer, err)
 	}

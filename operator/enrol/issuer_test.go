@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	authorizationv2 "github.com/zitadel/zitadel-go/v3/pkg/client/zitadel/authorization/v2"
 
 	"github.com/seatrial/seatrial/operator/internal/operatortest"
@@ -299,6 +301,35 @@ func TestOnlyDevicesAreAdmitted(t *testing.T) {
 		if who, err := p.issuer.Bearer(ctx, token); !errors.Is(err, ErrBearer) {
 			t.Errorf("%q is %s's, %v", token, who, err)
 		}
+	}
+}
+
+// A token whose signer the issuer alone knows is nobody's if it says so, and somebody's,
+// perhaps, while it is away: that is no fault of who has it.
+func TestAnIssuerThatIsAwayIsNoForgery(t *testing.T) {
+	p := newProvider(t)
+	key, _ := newKey(t)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: "another"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.Signed(signer).Claims(jwt.Claims{
+		Issuer: p.Origin, Subject: string(device), Audience: jwt.Audience{p.Project}, Expiry: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+	}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.issuer.Bearer(t.Context(), token); !errors.Is(err, ErrBearer) {
+		t.Errorf("while it is there: %v", err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := p.issuer.Bearer(gone, token); !errors.Is(err, ErrBearer) {
+		t.Errorf("who has gone keeps others from the keys: %v", err)
+	}
+	p.Stop()
+	if _, err := p.issuer.Bearer(t.Context(), token); err == nil || errors.Is(err, ErrBearer) {
+		t.Errorf("while it is away: %v", err)
 	}
 }
 

@@ -92,16 +92,20 @@ func (s *Service) handle(do func(ctx context.Context, r *asked) (message, error)
 			return
 		}
 		status, says := judge(err)
-		if errors.Is(err, errBusy) || status == http.StatusBadGateway {
+		ours := errors.Is(err, errBusy) || status == http.StatusBadGateway
+		if ours {
 			s.fair.fine(by)
 		}
 		// What the issuer or the cluster says is for the log alone.
 		note := func() {
 			s.log.WarnContext(ctx, "a device's request was not met", "path", r.URL.Path, "from", r.RemoteAddr, "often", by.often, "status", status, "error", err)
 		}
-		if by.often || errors.Is(err, errBusy) {
-			s.fair.seldom.Do(note)
-		} else {
+		switch {
+		case ours:
+			s.fair.ours.Do(note)
+		case by.often:
+			s.fair.theirs.Do(note)
+		default:
 			note()
 		}
 		s.answer(w, status, refusal(says))
