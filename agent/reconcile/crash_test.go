@@ -114,7 +114,13 @@ type device struct {
 	engine *engine.Engine
 	folder string
 	keys   *secret.Keys
+	// steady is that of the agents that are started from now on.
+	steady time.Duration
 }
+
+// soon is how long a container must run where it does and somebody waits for it. Where
+// it does not, a slow machine may take longer to end it, and the real time is waited for.
+const soon = 700 * time.Millisecond
 
 func newDevice(t *testing.T, podman *podmantest.Engine) *device {
 	e := engine.New(podman.Socket)
@@ -130,7 +136,7 @@ func newDevice(t *testing.T, podman *podmantest.Engine) *device {
 // agent starts an agent that follows a state.
 func (d *device) agent(containers ...protocol.Container) (*Reconciler, *mortal, func()) {
 	m := &mortal{Engine: d.engine}
-	r := newAgent(m, d.folder, d.keys, quiet)
+	r := newAgent(m, d.folder, d.keys, d.steady, quiet)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
@@ -141,10 +147,10 @@ func (d *device) agent(containers ...protocol.Container) (*Reconciler, *mortal, 
 }
 
 // newAgent is what of an agent acts on podman.
-func newAgent(m *mortal, folder string, keys *secret.Keys, log *slog.Logger) *Reconciler {
+func newAgent(m *mortal, folder string, keys *secret.Keys, steady time.Duration, log *slog.Logger) *Reconciler {
 	return New(Settings{
 		Device: "device-1", Network: drift.Host, Compare: time.Hour, StateDir: folder,
-		Steady: 700 * time.Millisecond, Changed: func() {},
+		Steady: steady, Changed: func() {},
 		Data: data.New(data.Settings{Device: "device-1", StateDir: folder, Allowed: []string{"/"}, Keys: keys}, m),
 	}, m, log)
 }
@@ -154,6 +160,7 @@ type life struct {
 	Socket, Folder string
 	Lives          int
 	Eve            bool
+	Steady         time.Duration
 	Want           protocol.Container
 }
 
@@ -169,7 +176,7 @@ func (d *device) dies(lives int, eve bool, want protocol.Container) []string {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	told, err := json.Marshal(life{Socket: d.podman.Socket, Folder: d.folder, Lives: lives, Eve: eve, Want: want})
+	told, err := json.Marshal(life{Socket: d.podman.Socket, Folder: d.folder, Lives: lives, Eve: eve, Steady: d.steady, Want: want})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -200,7 +207,7 @@ func live(told string) error {
 	e := engine.New(l.Socket)
 	defer e.Close()
 	m := &mortal{Engine: e, lives: l.Lives, eve: l.Eve}
-	r := newAgent(m, l.Folder, keys, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	r := newAgent(m, l.Folder, keys, l.Steady, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	r.Accept(state(1, l.Want))
 	r.Run(context.Background())
 	return nil
@@ -326,6 +333,9 @@ type course struct {
 func (u *course) killed(t *testing.T, podman *podmantest.Engine, step int, eve bool) {
 	d := newDevice(t, podman)
 	t.Cleanup(d.clean)
+	if u.phase == protocol.ContainerRunning {
+		d.steady = soon
+	}
 	old := subject(d.deliver("old"))
 	next := subject(append(u.change, level("new"), d.deliver("new"))...)
 	first, _, stop := d.agent(old)

@@ -112,6 +112,7 @@ func TestDeliveriesAreTakenBack(t *testing.T) {
 			podman.Exec(t, "restart", "--time", "0", "web")
 			look("started again")
 			stop()
+			d.steady = soon
 			again, m, _ := d.agent(bad)
 			d.await(again, row.phase)
 			reconcile(t, again)
@@ -198,6 +199,7 @@ func TestVolumesAreTakenBack(t *testing.T) {
 			if err := os.Chmod(folder, 0o777); err != nil {
 				t.Fatal(err)
 			}
+			d.steady = soon
 			again, _, _ := d.agent(bad)
 			d.await(again, row.phase)
 			has(0o751)

@@ -26,6 +26,7 @@ import (
 func TestHealsWhatIsDoneByHand(t *testing.T) {
 	podman := podmantest.Start(t)
 	d := newDevice(t, podman)
+	d.steady = soon
 	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
 	r, _, _ := d.agent(subject())
 	before := d.await(r, protocol.ContainerRunning)
