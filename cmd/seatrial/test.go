@@ -206,6 +206,7 @@ func (w *work) runSuite(ctx context.Context, asked suite, compiled func() (strin
 // located are the variables that name files and folders.
 var located = []string{
 	environment.StateVariable, environment.CacheVariable, interval.Variable, binary.Variable, cluster.AssetsVariable,
+	"XDG_STATE_HOME", "XDG_CACHE_HOME",
 }
 
 // surroundings is our environment for a program that runs in another folder: what is

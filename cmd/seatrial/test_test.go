@@ -85,6 +85,7 @@ func TestSuiteFindsTheSameFiles(t *testing.T) {
 	}
 	named := []string{
 		environment.StateVariable, environment.CacheVariable, interval.Variable, binary.Variable, cluster.AssetsVariable,
+		"XDG_STATE_HOME", "XDG_CACHE_HOME",
 	}
 	script := "#!/bin/sh\n"
 	for _, name := range named {
