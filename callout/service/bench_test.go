@@ -14,8 +14,13 @@ import (
 )
 
 // BenchmarkDecision is the work of one admission without the network: from the
-// request's bytes to the answer's, with its audit line.
+// request's bytes to the answer's, with its audit line. The token is a known one.
 func BenchmarkDecision(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { decision(b, false) })
+	b.Run("encrypted", func(b *testing.B) { decision(b, true) })
+}
+
+func decision(b *testing.B, encrypted bool) {
 	issuer := issuertest.New(b)
 	keys := token.NewKeySet(token.KeySetOptions{Issuer: issuer.URL})
 	ctx, cancel := context.WithCancel(b.Context())
@@ -23,7 +28,11 @@ func BenchmarkDecision(b *testing.B) {
 	go keys.Run(ctx)
 	<-keys.Loaded()
 	a := newAsking(b)
-	authority, err := NewAuthority(a.account.seed, nil)
+	var curve []byte
+	if encrypted {
+		curve = a.own.seed
+	}
+	authority, err := NewAuthority(a.account.seed, curve)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -38,6 +47,9 @@ func BenchmarkDecision(b *testing.B) {
 	claims.ConnectOptions.Token = issuer.Token(b, "device-1", "device", nil)
 	claims.Expires = time.Now().Add(time.Hour).Unix()
 	msg := a.message(b, claims, a.server)
+	if encrypted {
+		msg = a.seal(b, msg)
+	}
 	s := New(Options{Authority: authority, Admission: rules, Record: func(ctx context.Context, r *audit.Record) { r.Log(ctx, log) }})
 	b.ReportAllocs()
 	for b.Loop() {
