@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -164,14 +165,26 @@ func BenchmarkAdmit(b *testing.B) {
 
 // BenchmarkCapacity sends ready-made requests of a server, 64 under way at a
 // time: how many the callout answers when broker and clients hardly need the
-// processors. The broker is one that has no callout, since otherwise it would let
-// no client make such requests.
+// processors. Each is of another device with a token that was never seen, as when a
+// fleet comes back, or all are of one that is known. The broker is one that has no
+// callout, since otherwise it would let no client make such requests.
 func BenchmarkCapacity(b *testing.B) {
-	const round, window = 2000, 64
-	own, other := newSide(b, ownKind, withoutCallout), newSide(b, libraryKind, withoutCallout)
+	for _, algorithm := range []jose.SignatureAlgorithm{jose.RS256, jose.ES256} {
+		b.Run(string(algorithm), func(b *testing.B) { capacity(b, algorithm, round) })
+	}
+	b.Run("known token", func(b *testing.B) { capacity(b, jose.RS256, 1) })
+}
+
+// round is how many admissions a benchmark's step is, window how many are under way.
+const round, window = 2000, 64
+
+// capacity has so many devices come again and again, each time with new tokens.
+func capacity(b *testing.B, algorithm jose.SignatureAlgorithm, devices int) {
+	signing := func(tb testing.TB, f *fleet) { f.issuer.Rotate(tb, algorithm) }
+	own, other := newSide(b, ownKind, withoutCallout, signing), newSide(b, libraryKind, withoutCallout, signing)
 	for b.Loop() {
 		for _, s := range []*side{own, other} {
-			request := s.request(b)
+			requests := s.requests(b, devices)
 			nc := s.connectNKey(b, s.caller)
 			inbox := nc.NewRespInbox()
 			slots := make(chan struct{}, window)
@@ -188,10 +201,10 @@ func BenchmarkCapacity(b *testing.B) {
 				b.Fatal(err)
 			}
 			s.measure(b, round, func() {
-				for range round {
+				for i := range round {
 					slots <- struct{}{}
 					answered.Add(1)
-					if err := nc.PublishRequest("$SYS.REQ.USER.AUTH", inbox, request); err != nil {
+					if err := nc.PublishRequest("$SYS.REQ.USER.AUTH", inbox, requests[i%devices]); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -206,20 +219,25 @@ func BenchmarkCapacity(b *testing.B) {
 	report(b, own, other)
 }
 
-// request is what a server would send for a device that connects.
-func (s *side) request(b *testing.B) []byte {
+// requests are what a server would send for so many devices that connect.
+func (s *side) requests(b *testing.B, devices int) [][]byte {
 	b.Helper()
 	server, user := newKey(b, nkeys.PrefixByteServer), newKey(b, nkeys.PrefixByteUser)
-	claims := jwt.NewAuthorizationRequestClaims(s.account.public)
-	claims.Audience = "nats-authorization-request"
-	claims.UserNkey = user.public
-	claims.Server = jwt.ServerID{Name: "broker", Host: "127.0.0.1", ID: server.public, Version: "2.15.2"}
-	claims.Expires = time.Now().Add(time.Minute).Unix()
-	claims.ClientInformation = jwt.ClientInformation{Host: "127.0.0.1", ID: 1, Kind: "Client", Type: "nats"}
-	claims.ConnectOptions = jwt.ConnectOptions{Token: s.issuer.Token(b, "device-1", string(protocol.RoleDevice), nil), Lang: "go", Version: nats.Version, Protocol: 1}
-	data, err := claims.Encode(server.pair)
-	if err != nil {
-		b.Fatal(err)
+	all := make([][]byte, devices)
+	for i := range all {
+		claims := jwt.NewAuthorizationRequestClaims(s.account.public)
+		claims.Audience = "nats-authorization-request"
+		claims.UserNkey = user.public
+		claims.Server = jwt.ServerID{Name: "broker", Host: "127.0.0.1", ID: server.public, Version: "2.15.2"}
+		claims.Expires = time.Now().Add(time.Minute).Unix()
+		claims.ClientInformation = jwt.ClientInformation{Host: "127.0.0.1", ID: uint64(i) + 1, Kind: "Client", Type: "nats"}
+		token := s.issuer.Token(b, fmt.Sprintf("device-%d", i+1), string(protocol.RoleDevice), nil)
+		claims.ConnectOptions = jwt.ConnectOptions{Token: token, Lang: "go", Version: nats.Version, Protocol: 1}
+		data, err := claims.Encode(server.pair)
+		if err != nil {
+			b.Fatal(err)
+		}
+		all[i] = []byte(data)
 	}
-	return []byte(data)
+	return all
 }
