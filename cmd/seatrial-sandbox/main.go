@@ -6,6 +6,10 @@
 //	                                     that FOLDER describes
 //	seatrial-sandbox join-files COMMAND  become COMMAND, with the sandbox's
 //	                                     files and the machine's processes
+//	seatrial-sandbox uplink FOLDER ADDRESS…
+//	                                     connect the sandbox with the machine at
+//	                                     these addresses of their loopbacks
+//	seatrial-sandbox listen ADDRESS…     be the uplink's part in the sandbox
 package main
 
 import (
@@ -20,7 +24,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/device/sandbox"
 )
 
-var errUsage = errors.New("usage: seatrial-sandbox run FOLDER | join-files COMMAND [ARGUMENT…]")
+var errUsage = errors.New("usage: seatrial-sandbox run FOLDER | join-files COMMAND [ARGUMENT…] | uplink FOLDER ADDRESS… | listen ADDRESS…")
 
 // init keeps main on the process's first thread. When another one becomes a new
 // program, the first is a zombie for a moment, and whoever looks then takes the
@@ -43,6 +47,10 @@ func run(ctx context.Context, args []string) error {
 		return sandbox.Run(ctx, args[1])
 	case len(args) >= 2 && args[0] == "join-files":
 		return sandbox.JoinFiles(args[1:])
+	case len(args) >= 3 && args[0] == "uplink":
+		return sandbox.Uplink(ctx, args[1], args[2:])
+	case len(args) >= 2 && args[0] == "listen":
+		return sandbox.Listen(args[1:])
 	default:
 		return errUsage
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"testing"
 
 	"github.com/seatrial/seatrial/fixtures/device/sandbox"
@@ -17,6 +18,9 @@ func TestWrongUseIsRefused(t *testing.T) {
 		"run nowhere":         {args: []string{"run"}, want: errUsage},
 		"run by hand":         {args: []string{"run", t.TempDir()}, want: sandbox.ErrNotFirst},
 		"join without target": {args: []string{"join-files"}, want: errUsage},
+		"uplink to nowhere":   {args: []string{"uplink", t.TempDir()}, want: errUsage},
+		"uplink of nobody":    {args: []string{"uplink", t.TempDir(), "127.0.0.1:1"}, want: fs.ErrNotExist},
+		"listen nowhere":      {args: []string{"listen"}, want: errUsage},
 		"join by hand":        {args: []string{"join-files", "/bin/true"}, want: sandbox.ErrNotInside},
 	}
 	for name, test := range tests {
