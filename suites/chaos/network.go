@@ -34,7 +34,8 @@ func NetworkCut(ctx context.Context, in Input) {
 	lost := in.Running(ctx, one, in.Name("lost"))
 
 	By("cutting the network for a minute; somebody on the device removes a container meanwhile")
-	_, err := one.Exec(ctx, "systemd-run", fmt.Sprintf("--on-active=%d", offlineAfter), "podman", "rm", "--force", lost.ID)
+	// In a session of its own, so that it outlives the shell that cannot be reached any more.
+	_, err := one.Exec(ctx, "sh", "-c", fmt.Sprintf("setsid sh -c 'sleep %d; podman rm --force %s' </dev/null >/dev/null 2>&1 &", offlineAfter, lost.ID))
 	Expect(err).NotTo(HaveOccurred())
 	Expect(cutter.CutNetwork(ctx)).To(Succeed())
 	restored := false
