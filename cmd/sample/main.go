@@ -7,6 +7,9 @@
 //	sample true     exit 0
 //	sample exit N   exit N (0 to 255)
 //	sample cat FILE print the file, to show from outside what is seen inside
+//	sample listen PORT
+//	                be as without arguments, and a web server meanwhile, whose
+//	                page / says that it is well, and /ill that it is not
 //
 // It is linked statically and runs alone in its image, without a shell or a
 // C library.
@@ -17,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -24,6 +29,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // FileVariable names the environment variable that says where to write the
@@ -37,7 +43,7 @@ const (
 	exitUsage  = 2
 )
 
-var errUsage = errors.New("usage: sample [true | exit N | cat FILE], N from 0 to 255")
+var errUsage = errors.New("usage: sample [true | exit N | cat FILE | listen PORT], N from 0 to 255")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -62,6 +68,13 @@ func run(ctx context.Context, args, environ []string, out io.Writer) (int, error
 			return exitUsage, fmt.Errorf("exit code %q: %w", args[1], errUsage)
 		}
 		return int(code), nil
+	case len(args) == 2 && args[0] == "listen":
+		listener, err := net.Listen("tcp", ":"+args[1])
+		if err != nil {
+			return exitFailed, fmt.Errorf("listen: %w", err)
+		}
+		defer listen(listener).Close()
+		return serve(ctx, environ, out)
 	case len(args) == 2 && args[0] == "cat":
 		content, err := os.ReadFile(args[1])
 		if err == nil {
@@ -90,6 +103,19 @@ func serve(ctx context.Context, environ []string, out io.Writer) (int, error) {
 	<-ctx.Done()
 	return 0, nil
 }
+
+// listen answers those who ask for a page, until what it returns is closed.
+func listen(listener net.Listener) io.Closer {
+	pages := http.NewServeMux()
+	pages.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "well") })
+	pages.HandleFunc("GET /ill", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "ill", http.StatusServiceUnavailable) })
+	server := &http.Server{Handler: pages, ReadHeaderTimeout: readHeader}
+	go func() { _ = server.Serve(listener) }() // it ends when it is closed
+	return server
+}
+
+// readHeader bounds how long a request may take to arrive.
+const readHeader = 5 * time.Second
 
 // lookup returns the value that the last entry for name gives, as a process's
 // own environment would.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,6 +26,8 @@ func TestRunExitCodes(t *testing.T) {
 		"exit without code":  {args: []string{"exit"}, code: exitUsage, usage: true},
 		"exit with a word":   {args: []string{"exit", "now"}, code: exitUsage, usage: true},
 		"unknown":            {args: []string{"sleep"}, code: exitUsage, usage: true},
+		"listen nowhere":     {args: []string{"listen"}, code: exitUsage, usage: true},
+		"listen at no port":  {args: []string{"listen", "port"}, code: exitFailed},
 		"true with too much": {args: []string{"true", "false"}, code: exitUsage, usage: true},
 	}
 	for name, test := range tests {
@@ -67,5 +71,30 @@ func TestServeFailsWhereItCannotWrite(t *testing.T) {
 	code, err := run(t.Context(), nil, []string{"SAMPLE_FILE=" + path}, new(bytes.Buffer))
 	if code != exitFailed || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("exit code %d, error %v, want %d and ErrNotExist", code, err, exitFailed)
+	}
+}
+
+func TestListenSaysHowItIs(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := listen(listener)
+	for path, want := range map[string]int{"/": http.StatusOK, "/ill": http.StatusServiceUnavailable, "/other": http.StatusNotFound} {
+		response, err := http.Get("http://" + listener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", path, response.StatusCode, want)
+		}
+	}
+	if err := server.Close(); err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", listener.Addr().String()); err == nil {
+		conn.Close()
+		t.Error("it listens on")
 	}
 }

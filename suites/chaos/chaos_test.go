@@ -31,6 +31,7 @@ var _ = Describe("The promise", Ordered, ContinueOnFailure, func() {
 	It("throws a decommissioned device out and keeps it out, until it may come back", func(ctx SpecContext) { chaos.Decommissioned(ctx, input) })
 	It("does what an admin asks of one container, and tells no secret", func(ctx SpecContext) { chaos.Commanded(ctx, input) })
 	It("holds in the ledger of a fleet that random faults befall", func(ctx SpecContext) { chaos.Ledger(ctx, input) })
+	It("finds containers by their ports, and starts again those that are not well", func(ctx SpecContext) { chaos.Checked(ctx, input) })
 	It("delivers files and secrets, and shows no secret on the way", func(ctx SpecContext) { chaos.Data(ctx, input) })
 	It("takes a device in by a token, once", func(ctx SpecContext) { chaos.Enrolled(ctx, input) })
 })
