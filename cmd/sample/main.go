@@ -69,7 +69,7 @@ func run(ctx context.Context, args, environ []string, out io.Writer) (int, error
 		}
 		return int(code), nil
 	case len(args) == 2 && args[0] == "listen":
-		listener, err := net.Listen("tcp", ":"+args[1])
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", ":"+args[1])
 		if err != nil {
 			return exitFailed, fmt.Errorf("listen: %w", err)
 		}

@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string) error {
 	case len(args) >= 3 && args[0] == "uplink":
 		return sandbox.Uplink(ctx, args[1], args[2:])
 	case len(args) >= 2 && args[0] == "listen":
-		return sandbox.Listen(args[1:])
+		return sandbox.Listen(ctx, args[1:])
 	default:
 		return errUsage
 	}
