@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -147,6 +148,11 @@ func (s *Store) watch(ctx context.Context, b protocol.Bucket, f Follower) error 
 	if err != nil {
 		return fmt.Errorf("open bucket %s: %w", b, err)
 	}
+	if err := s.turn.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	over := sync.OnceFunc(func() { s.turn.Release(1) })
+	defer over()
 	watcher, err := kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch bucket %s: %w", b, err)
@@ -172,6 +178,7 @@ func (s *Store) watch(ctx context.Context, b protocol.Bucket, f Follower) error 
 			case entry == nil:
 				f.Snapshot(b, snapshot)
 				snapshot, complete = nil, true
+				over()
 			default:
 				v, err := value(entry)
 				if err != nil {

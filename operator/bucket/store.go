@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/seatrial/seatrial/protocol"
 )
@@ -26,6 +27,10 @@ type Store struct {
 	js jetstream.JetStream
 	// problem is why the buckets are not followed; it points to nil if they are.
 	problem atomic.Pointer[error]
+	// turn is had by the one bucket whose values are being read. Of each the broker sends
+	// what it can, and drops a connection for which more than 64 MiB wait: all of a large
+	// fleet's at once would never be had over a slow network.
+	turn *semaphore.Weighted
 }
 
 // NewStore returns a store over nc.
@@ -34,7 +39,7 @@ func NewStore(nc *nats.Conn) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	s := &Store{nc: nc, js: js}
+	s := &Store{nc: nc, js: js, turn: semaphore.NewWeighted(1)}
 	s.problem.Store(&errNotYet)
 	return s, nil
 }

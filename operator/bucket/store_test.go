@@ -313,6 +313,52 @@ func TestFollowLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestSnapshotsTakeTurns: while one bucket is told as a whole, none is read that is told
+// later. The broker drops a connection for which more waits than it keeps, and it would
+// for a large fleet's buckets at once.
+func TestSnapshotsTakeTurns(t *testing.T) {
+	r := newRig(t)
+	r.must(r.store.Ensure(t.Context()))
+	js, err := jetstream.New(r.nc)
+	r.must(err)
+	counts := make(chan int, len(protocol.Buckets()))
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() {
+		r.store.Follow(ctx, counting(func() {
+			n := 0
+			for _, b := range protocol.Buckets() {
+				stream, err := js.Stream(ctx, b.Stream())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				n += stream.CachedInfo().State.Consumers
+			}
+			counts <- n
+		}))
+	})
+	defer group.Wait()
+	defer cancel()
+	timeout := time.After(deadline)
+	for i := range protocol.Buckets() {
+		select {
+		case n := <-counts:
+			if n != i+1 {
+				t.Errorf("%d buckets are read while %d have been told", n, i)
+			}
+		case <-timeout:
+			t.Fatalf("%d buckets were told", i)
+		}
+	}
+}
+
+// counting is called at each snapshot.
+type counting func()
+
+func (c counting) Snapshot(protocol.Bucket, []bucket.Value) { c() }
+func (c counting) Changed(protocol.Bucket, bucket.Value)    {}
+
 // stopper ends what it follows as soon as it is told something.
 type stopper struct{ stop context.CancelFunc }
 
