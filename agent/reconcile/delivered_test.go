@@ -57,7 +57,16 @@ func (d *device) deliver(edition string) func(*protocol.Container) {
 // byte, or sees of another.
 func (d *device) sees(edition string) error {
 	d.t.Helper()
-	read := func(path string) string { return d.podman.Exec(d.t, "exec", "web", podmantest.Workload, "cat", path) }
+	read := func(path string) (text string) {
+		// Podman's remote client loses what a command said, now and then
+		// (https://github.com/containers/podman/issues/21741). Nothing here is empty.
+		for range 5 {
+			if text = d.podman.Exec(d.t, "exec", "web", podmantest.Workload, "cat", path); text != "" {
+				break
+			}
+		}
+		return text
+	}
 	var problems []error
 	for path, what := range map[string]string{watchedFile: watchedFile, besideFile + edition: besideFile, readFile: readFile, secretFile: secretFile} {
 		if got, want := read(path), content(what, edition); got != want {
