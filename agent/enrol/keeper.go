@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -45,9 +46,13 @@ const (
 	proveEvery = 200 * time.Millisecond
 )
 
-// ErrRefused says that the enrolment service does not do what it was asked: asking
-// again helps only if something changes there.
-var ErrRefused = errors.New("the enrolment service refuses")
+// What the enrolment service answers if it does not do what it was asked.
+var (
+	// ErrRefused says that asking again helps only if something changes there.
+	ErrRefused = errors.New("the enrolment service refuses")
+	// ErrLater says that it cannot be done now, and that asking again is all it takes.
+	ErrLater = errors.New("the enrolment service cannot do that now")
+)
 
 // Keeper keeps a device's key.
 type Keeper struct {
@@ -93,11 +98,18 @@ func (k *Keeper) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		default:
-			wait = min(retryFirst<<min(failures, 10), retryLast)
+			wait = pause(failures)
 			failures++
 			k.log.WarnContext(ctx, "the device's key is not as it should be, trying again", "failures", failures, "in", wait, "error", err)
 		}
 	}
+}
+
+// pause is a random wait after failures failures before the last one: devices that the
+// service had no time for, or that found it away, do not all come again at once.
+func pause(failures int) time.Duration {
+	most := min(retryFirst<<min(failures, 10), retryLast)
+	return most/2 + rand.N(most/2+1)
 }
 
 // Replace has the key replaced now. It does not block.

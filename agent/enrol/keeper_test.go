@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -264,6 +265,46 @@ func TestTokenThatIsRefusedIsTriedAgain(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// A service that is busy or away refuses nobody, and whoever reads the log is not sent
+// to look for a wrong token.
+func TestBusyServiceDoesNotRefuse(t *testing.T) {
+	r := newRig(t)
+	k := r.keeper()
+	for status, want := range map[int]error{
+		http.StatusTooManyRequests: ErrLater, http.StatusBadGateway: ErrLater,
+		http.StatusServiceUnavailable: ErrLater, http.StatusGatewayTimeout: ErrLater,
+		http.StatusUnauthorized: ErrRefused, http.StatusForbidden: ErrRefused, http.StatusNotFound: ErrRefused,
+	} {
+		r.service.Fail(status)
+		err := r.settle(k, false)
+		if !errors.Is(err, want) || errors.Is(err, ErrLater) == errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), strconv.Itoa(status)) {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+	r.service.Fail(0)
+	if err := r.settle(k, false); err != nil {
+		t.Fatal(err)
+	}
+	r.whole(k)
+}
+
+// Devices that were turned away together, as when the power of a site is back, do not
+// come again together, and none waits for long.
+func TestPausesAreSpread(t *testing.T) {
+	const draws = 50
+	for failures := range 100 {
+		most := min(time.Second<<min(failures, 6), time.Minute)
+		least, last := most, time.Duration(0)
+		for range draws {
+			p := pause(failures)
+			least, last = min(least, p), max(last, p)
+		}
+		if least < most/2 || last > most || last-least < most/8 {
+			t.Errorf("after %d failures they are from %s to %s, of %s", failures, least, last, most)
+		}
+	}
 }
 
 // What answers must be the service that the certificates are of: the token is told to

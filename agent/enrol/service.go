@@ -120,5 +120,17 @@ func (s *service) post(ctx context.Context, path, bearer string, payload message
 	if refusal, err := protocol.DecodeEnrolmentRefusal(answer); err == nil {
 		why = refusal.Error
 	}
-	return nil, fmt.Errorf("%w: status %d: %.200s", ErrRefused, response.StatusCode, why)
+	return nil, fmt.Errorf("%w: status %d: %.200s", verdict(response.StatusCode), response.StatusCode, why)
+}
+
+// verdict is what a status other than 200 says. The service has too much to do or its
+// issuer is away, or what stands before it cannot reach it: none of that is about the
+// device.
+func verdict(status int) error {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return ErrLater
+	default:
+		return ErrRefused
+	}
 }

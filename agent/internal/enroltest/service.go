@@ -35,6 +35,7 @@ type Service struct {
 	mu    sync.Mutex
 	asked []string
 	fail  string
+	fails int
 	used  string
 }
 
@@ -72,6 +73,14 @@ func (s *Service) LoseAnswers(path string) {
 	s.fail = path
 }
 
+// Fail has every request answered with this status, as what stands before a service
+// does it: without a word of the contract, and without the service. 0 has none.
+func (s *Service) Fail(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails = status
+}
+
 // Asked are the paths of all requests so far.
 func (s *Service) Asked() []string {
 	s.mu.Lock()
@@ -86,6 +95,10 @@ func (s *Service) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, r.URL.Path)
+	if s.fails != 0 {
+		http.Error(w, "<html>", s.fails)
+		return
+	}
 	data, err := io.ReadAll(r.Body)
 	var reply message
 	if err == nil {
