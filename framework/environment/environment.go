@@ -48,7 +48,7 @@ type Environment struct {
 	name, state, cache string
 	lock               *flock.Flock
 	mu                 sync.Mutex
-	// kept are the ports that were chosen here and may have no server yet.
+	// kept are the ports that had no server when they were asked for.
 	kept []*port.Kept
 }
 

@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seatrial/seatrial/framework/environment"
 	"github.com/seatrial/seatrial/framework/process"
+	"github.com/seatrial/seatrial/internal/port"
 )
 
 // The test binary is also another run of the harness: it does what
@@ -365,6 +367,37 @@ func TestPortIsStableAndDistinct(t *testing.T) {
 			t.Errorf("port of %s: %d, %v; was %d", name, got, err, port)
 		}
 	}
+}
+
+// A port that was chosen in an earlier run is anybody's until its server listens again.
+func TestPortIsKeptForItsServer(t *testing.T) {
+	dir := state(t)
+	e := open(t, options(dir))
+	number, err := e.Port("broker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	again := open(t, options(dir))
+	for range 2 {
+		if got, err := again.Port("broker"); got != number || err != nil {
+			t.Fatalf("port %d, %v; was %d", got, err, number)
+		}
+		if kept, err := port.Keep(number); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("somebody else found it free: %v, %v", kept, err)
+		}
+	}
+	server, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(number)))
+	if err != nil {
+		t.Fatalf("its server cannot have it: %v", err)
+	}
+	server.Close()
+	again.Close()
+	kept, err := port.Keep(number)
+	if err != nil {
+		t.Fatalf("it is not given back: %v", err)
+	}
+	kept.Release()
 }
 
 func TestPortTakenByAForeignProgram(t *testing.T) {

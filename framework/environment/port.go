@@ -30,8 +30,9 @@ var ErrNoPort = errors.New("no free port between 20000 and 29999 on 127.0.0.1")
 
 // Port returns the TCP port on 127.0.0.1 that belongs to name in this
 // environment, the same in every run. The first time it is chosen so that it is
-// free and no other environment remembers it, and kept until Close. If a program that does not belong
-// to this environment listens on it, the error is a *PortTakenError.
+// free and no other environment remembers it. While nobody listens on it, it is kept
+// until Close. If a program that does not belong to this environment listens on it, the
+// error is a *PortTakenError.
 func (e *Environment) Port(name string) (int, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -40,7 +41,7 @@ func (e *Environment) Port(name string) (int, error) {
 		return 0, err
 	}
 	if number, ok := ports[name]; ok {
-		return number, e.checkPort(name, number)
+		return number, e.keepPort(name, number)
 	}
 	// One lock for all environments, and also between processes that are
 	// attached to this one: a choice must not be made twice.
@@ -53,7 +54,7 @@ func (e *Environment) Port(name string) (int, error) {
 		return 0, err
 	}
 	if number, ok := ports[name]; ok {
-		return number, nil
+		return number, e.keepPort(name, number)
 	}
 	kept, err := e.choosePort()
 	if err != nil {
@@ -75,6 +76,20 @@ func (e *Environment) Ports() (map[string]int, error) {
 		return nil, err
 	}
 	return ports, nil
+}
+
+// keepPort keeps a port that was chosen before, if its server does not run: whoever
+// finds it free may have it until the server does. It returns a *PortTakenError if a
+// program that is not the environment's listens on it.
+func (e *Environment) keepPort(name string, number int) error {
+	kept, err := port.Keep(number)
+	if err != nil {
+		// It is ours already, or a server's, or connections to one that was just killed
+		// are still being closed.
+		return e.checkPort(name, number)
+	}
+	e.kept = append(e.kept, kept)
+	return nil
 }
 
 // choosePort keeps the port it returns: environments of another state folder know
