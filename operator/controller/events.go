@@ -301,12 +301,15 @@ func (e *Events) Heartbeat(m *nats.Msg) (protocol.DeviceID, bool) {
 	return id, true
 }
 
+// look is how often it is looked whether a device has gone missing.
+const look = time.Second
+
 // Expire watches for devices that have gone missing, until ctx ends. While
 // nothing can be heard, because we are not connected, none is; and when the
 // connection was renewed none is before its turn, as devices come back over the
 // spread.
 func (e *Events) Expire(ctx context.Context, connection func() (renewed uint64, stands bool), spread func() time.Duration) {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(look)
 	defer tick.Stop()
 	listening, last := false, uint64(0)
 	for {
@@ -325,7 +328,8 @@ func (e *Events) Expire(ctx context.Context, connection func() (renewed uint64, 
 			if !listening {
 				continue
 			}
-			for _, id := range e.table.Expire(now) {
+			e.table.Listened(look)
+			for _, id := range e.table.Expire(now, spread()) {
 				e.said(id)
 				e.concerns(e.selecting(id))
 			}

@@ -74,6 +74,8 @@ type Device struct {
 	LastSeen time.Time
 	// Alive is whether heartbeats arrive; Known is whether that can be said yet.
 	Alive, Known bool
+	// heard is for how long devices could be heard, all told, by LastSeen.
+	heard time.Duration
 }
 
 // Table holds all devices. Its zero value is not usable; it is safe for
@@ -84,6 +86,7 @@ type Table struct {
 	mu        sync.RWMutex
 	devices   map[protocol.DeviceID]*Device
 	listening time.Time
+	listened  time.Duration
 }
 
 // NewTable returns an empty table. A device is missing when no heartbeat arrived
@@ -259,7 +262,7 @@ func (t *Table) Unrendered() bool {
 func (t *Table) Heartbeat(id protocol.DeviceID, now time.Time) (news bool) {
 	t.change(id, func(d *Device) bool {
 		news = !d.Alive
-		d.LastSeen, d.Alive, d.Known = now, true, true
+		d.LastSeen, d.Alive, d.Known, d.heard = now, true, true, t.listened
 		return false
 	})
 	return news
@@ -273,8 +276,18 @@ func (t *Table) Listening(from time.Time) {
 	t.listening = from
 }
 
-// Expire returns the devices that have just turned out to be missing.
-func (t *Table) Expire(now time.Time) (missing []protocol.DeviceID) {
+// Listened records that devices could be heard for this long more.
+func (t *Table) Listened(more time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listened += more
+}
+
+// Expire returns the devices that have just turned out to be missing, where all can be
+// heard a spread after a renewal of the connection. A connection that is renewed before
+// that, again and again, would excuse any silence: none is for longer than two renewals
+// have it, counted while there was a connection.
+func (t *Table) Expire(now time.Time, spread time.Duration) (missing []protocol.DeviceID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, d := range t.devices {
@@ -282,7 +295,8 @@ func (t *Table) Expire(now time.Time) (missing []protocol.DeviceID) {
 		if since.Before(t.listening) {
 			since = t.listening
 		}
-		if now.Sub(since) > t.timeout && (d.Alive || !d.Known) {
+		silent := now.Sub(since) > t.timeout || t.listened-d.heard > 2*(t.timeout+spread)
+		if silent && (d.Alive || !d.Known) {
 			d.Alive, d.Known = false, true
 			missing = append(missing, id)
 		}

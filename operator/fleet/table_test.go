@@ -34,16 +34,16 @@ func TestHeartbeats(t *testing.T) {
 	if d := table.Get("quiet"); d.Known {
 		t.Error("a device is said to be missing before anyone could hear it")
 	}
-	if missing := table.Expire(at(15)); len(missing) > 0 {
+	if missing := table.Expire(at(15), 0); len(missing) > 0 {
 		t.Errorf("%v are missing too early", missing)
 	}
-	if missing := table.Expire(at(16)); !slices.Equal(missing, []protocol.DeviceID{"quiet"}) {
+	if missing := table.Expire(at(16), 0); !slices.Equal(missing, []protocol.DeviceID{"quiet"}) {
 		t.Errorf("missing are %v, want the one that was never heard", missing)
 	}
-	if missing := table.Expire(at(17)); !slices.Equal(missing, []protocol.DeviceID{"a"}) {
+	if missing := table.Expire(at(17), 0); !slices.Equal(missing, []protocol.DeviceID{"a"}) {
 		t.Errorf("missing are %v, want the one that was heard at 1 s", missing)
 	}
-	if missing := table.Expire(at(100)); len(missing) > 0 {
+	if missing := table.Expire(at(100), 0); len(missing) > 0 {
 		t.Errorf("%v are missing a second time", missing)
 	}
 	if !table.Heartbeat("a", at(101)) {
@@ -54,10 +54,10 @@ func TestHeartbeats(t *testing.T) {
 	}
 	// An outage of the broker, during which nobody can be heard.
 	table.Listening(at(1000))
-	if missing := table.Expire(at(1014)); len(missing) > 0 {
+	if missing := table.Expire(at(1014), 0); len(missing) > 0 {
 		t.Errorf("%v are missing, though nobody could be heard", missing)
 	}
-	if missing := table.Expire(at(1016)); !slices.Equal(missing, []protocol.DeviceID{"a"}) {
+	if missing := table.Expire(at(1016), 0); !slices.Equal(missing, []protocol.DeviceID{"a"}) {
 		t.Errorf("missing are %v, want the one that was not heard since", missing)
 	}
 }
