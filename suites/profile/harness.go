@@ -88,7 +88,7 @@ type Harness struct {
 }
 
 // Open takes the environment for this process alone. One that is in use is
-// [environment.ErrBusy].
+// [environment.ErrBusy], and one that holds a stack of another profile an [OtherError].
 func Open(ctx context.Context, setup Setup) (*Harness, error) {
 	return open(ctx, setup, environment.Open)
 }
@@ -126,6 +126,9 @@ func open(ctx context.Context, setup Setup, take func(context.Context, environme
 	held, err := take(ctx, environment.Options{Name: setup.Environment})
 	if err != nil {
 		return nil, err
+	}
+	if err := meant(held, setup.Profile); err != nil {
+		return nil, errors.Join(err, held.Close())
 	}
 	h := &Harness{
 		Profile:     setup.Profile,
@@ -166,6 +169,9 @@ func (h *Harness) Context(ctx context.Context) context.Context {
 // handles.
 func (h *Harness) Up(ctx context.Context) (context.Context, *Stack, error) {
 	if err := environment.RequireFree(h.Environment.Dir(), h.stateSpace); err != nil {
+		return ctx, nil, fmt.Errorf("bring the stack up: %w", err)
+	}
+	if err := remember(h.Environment, h.Profile); err != nil {
 		return ctx, nil, fmt.Errorf("bring the stack up: %w", err)
 	}
 	return h.stack(h.Runner.Up(h.Context(ctx), h.Stages...))

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/e2e-framework/pkg/envconf"
+
 	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/fixtures/identity"
 	"github.com/seatrial/seatrial/framework/artifact"
@@ -193,6 +195,56 @@ func TestAnEnvironmentIsHeldByOne(t *testing.T) {
 	if _, err := profile.Look(t.Context(), setup); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("looked at what is not there: %v", err)
 	}
+}
+
+// Profiles have stages of the same names: taken down as one of another profile, a
+// machine would run on, and its record be gone.
+func TestAnEnvironmentIsOfOneProfile(t *testing.T) {
+	setup := setUp(t)
+	setup.Environment = "e"
+	h, err := profile.Open(t.Context(), setup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := 0
+	machine := func(ctx context.Context, _ *envconf.Config) (context.Context, error) { return ctx, nil }
+	h.Profile, h.Stages = profile.VM, []stage.Stage{{Name: device.StageDevices, Up: machine, Check: machine,
+		Down: func(ctx context.Context, _ *envconf.Config) (context.Context, error) { down++; return ctx, nil }}}
+	_, _, _ = h.Up(t.Context()) // devices alone are no stack
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, take := range map[string]func(context.Context, profile.Setup) (*profile.Harness, error){"open": profile.Open, "attach": profile.Attach, "look": profile.Look} {
+		other, err := take(t.Context(), setup)
+		var of *profile.OtherError
+		if !errors.As(err, &of) || of.Holds != profile.VM || !strings.Contains(err.Error(), "--profile vm") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if other != nil {
+			_ = other.Down(t.Context())
+			_ = other.Close()
+		}
+	}
+	// It is not held, and is what it was.
+	e, err := environment.Open(t.Context(), environment.Options{Name: "e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if records, err := stage.Records(e); err != nil || records[device.StageDevices].State != stage.Ready {
+		t.Errorf("nobody knows of the machine any more: %v, %v", records, err)
+	}
+	h.Environment, h.Runner.Environment = e, e
+	if err := h.Down(t.Context()); err != nil || down != 1 {
+		t.Errorf("taken down %d times: %v", down, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := profile.Open(t.Context(), setup)
+	if err != nil {
+		t.Fatalf("what is down is of no profile: %v", err)
+	}
+	again.Close()
 }
 
 func TestDownOfNothingLeavesNothing(t *testing.T) {
