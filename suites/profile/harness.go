@@ -22,8 +22,8 @@ import (
 )
 
 // Setup says which profile is meant, in which environment, and who is told what
-// happens to it. Its zero value is what $SEATRIAL_PROFILE and
-// $SEATRIAL_ENVIRONMENT say, or the embedded profile in its own environment.
+// happens to it. Its zero value is what $SEATRIAL_PROFILE, $SEATRIAL_ENVIRONMENT and
+// $SEATRIAL_DEVICES say, or the embedded profile in its own environment.
 type Setup struct {
 	// Profile and Environment are names; an environment without one is called
 	// like its profile.
@@ -62,6 +62,13 @@ func (s Setup) settle() (Setup, error) {
 			return s, err
 		}
 		s.Options.Checkout = root
+	}
+	if s.Options.Devices == 0 {
+		count, err := devices()
+		if err != nil {
+			return s, err
+		}
+		s.Options.Devices = count
 	}
 	return s, nil
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seatrial/seatrial/framework/stage"
@@ -30,14 +32,33 @@ const (
 	Variable = "SEATRIAL_PROFILE"
 	// EnvironmentVariable names the environment.
 	EnvironmentVariable = "SEATRIAL_ENVIRONMENT"
+	// DevicesVariable says how many devices there are.
+	DevicesVariable = "SEATRIAL_DEVICES"
 )
 
 // Options say how a profile is made.
 type Options struct {
 	// Checkout is the folder that the products are built from.
 	Checkout string
-	// Devices is the number of devices; 0 means the profile's own.
+	// Devices is the number of devices; 0 means what $SEATRIAL_DEVICES says, or the
+	// profile's own.
 	Devices int
+}
+
+// leastDevices is one that something is for, and one that it is not for.
+const leastDevices = 2
+
+// devices is the number that $SEATRIAL_DEVICES says; 0 if it says none.
+func devices() (int, error) {
+	said := os.Getenv(DevicesVariable)
+	if said == "" {
+		return 0, nil
+	}
+	count, err := strconv.Atoi(said)
+	if err != nil || count < leastDevices {
+		return 0, fmt.Errorf("$%s is %q: want a number of devices, %d at least", DevicesVariable, said, leastDevices)
+	}
+	return count, nil
 }
 
 // UnknownError says that there is no profile of this name.

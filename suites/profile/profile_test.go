@@ -37,6 +37,7 @@ func setUp(t *testing.T) profile.Setup {
 	t.Setenv(environment.CacheVariable, filepath.Join(t.TempDir(), "c"))
 	t.Setenv(profile.Variable, "")
 	t.Setenv(profile.EnvironmentVariable, "")
+	t.Setenv(profile.DevicesVariable, "")
 	return profile.Setup{}
 }
 
@@ -67,6 +68,43 @@ func TestProgramWithoutVMSaysSo(t *testing.T) {
 	}
 	if err := profile.Prepare(t.Context(), profile.Setup{Profile: "moon", Options: setup.Options}); !errors.As(err, new(*profile.UnknownError)) {
 		t.Errorf("prepare another: %v", err)
+	}
+}
+
+// Suites are processes of their own, and must mean the same stack: how many devices it
+// has is said to all by a variable.
+func TestThereAreAsManyDevicesAsAreAskedFor(t *testing.T) {
+	setup := setUp(t)
+	print := func(stages []stage.Stage, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(stages, func(s stage.Stage) bool { return s.Name == identity.IdentityStage })
+		print, err := stages[at].Fingerprint(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return print
+	}
+	for said, count := range map[string]int{"": device.DefaultCount, "2": 2, "5": 5} {
+		t.Setenv(profile.DevicesVariable, said)
+		h, err := profile.Open(t.Context(), setup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if print(h.Stages, nil) != print(profile.Stages(profile.Embedded, profile.Options{Checkout: checkout(t), Devices: count})) {
+			t.Errorf("%q: there are not %d devices", said, count)
+		}
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, said := range []string{"1", "0", "-3", "two", "1000", "2.5"} {
+		t.Setenv(profile.DevicesVariable, said)
+		if h, err := profile.Open(t.Context(), setup); err == nil || !strings.Contains(err.Error(), said) {
+			t.Errorf("%q: %v, %v", said, h, err)
+		}
 	}
 }
 
