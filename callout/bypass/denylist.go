@@ -2,6 +2,7 @@ package bypass
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -147,8 +148,9 @@ func streams(ctx context.Context, base string) (*jsz, error) {
 var ErrNotAdmitted = errors.New("the callout's user is not let in: is its key among auth_users, and in account " + protocol.AccountAuth + "?")
 
 // AsCallout comes in to a running server at address as the callout does, with the
-// seed of its user, and finds what keeps it from reading the deny list, or lets it
-// write there. It changes nothing: what it tries to write expects what cannot be. An
+// seed of its user, and finds what keeps it from reading the deny list or from closing
+// connections, or lets it write there. It changes nothing: what it tries to write
+// expects what cannot be, and nobody has the connection that it asks to be closed. An
 // error means that it could not be tried; it wraps [ErrNotAdmitted] if that was the
 // seed's fault.
 func AsCallout(ctx context.Context, address string, seed []byte) ([]Finding, error) {
@@ -171,10 +173,12 @@ func AsCallout(ctx context.Context, address string, seed []byte) ([]Finding, err
 	}
 	defer nc.Close()
 	c := new(check)
-	if err := c.reads(ctx, nc); err != nil {
-		return nil, err
+	for _, try := range []func(context.Context, *nats.Conn) error{c.reads, c.expels, c.writes} {
+		if err := try(ctx, nc); err != nil {
+			return nil, err
+		}
 	}
-	return c.found, c.writes(ctx, nc)
+	return c.found, nil
 }
 
 // reads checks whether the deny list can be read as the callout reads it.
@@ -195,6 +199,54 @@ func (c *check) reads(ctx context.Context, nc *nats.Conn) error {
 			"look at bucket "+string(protocol.BucketDenied)+" (--monitor)")
 	case answer.Header.Get("Status") == "" && !strings.HasPrefix(protocol.StoredSubject(answer.Header), protocol.BucketDenied.Subject("")):
 		c.add(DenyList, subject, "what answers the callout there is no bucket", "whoever answers says who is denied", "look at who is in account "+protocol.AccountAuth+", and what it imports")
+	}
+	return nil
+}
+
+// expels checks whether connections can be found and closed as the callout does it. It
+// looks for a user whom nobody has, and closes the connection 0, which there is not.
+func (c *check) expels(ctx context.Context, nc *nats.Conn) error {
+	const why = "who is denied stays connected until the token ends, whatever it may do until then"
+	nobody := func(subject string) {
+		c.add(DenyList, subject, "nobody answers the callout there", why,
+			fmt.Sprintf("share this subject of account %s, as the server's own (system_account), with account %s", protocol.AccountSystem, protocol.AccountAuth))
+	}
+	id := ""
+	for _, account := range protocol.PlacedAccounts() {
+		subject := protocol.ConnectionsSubject(account)
+		var answer struct {
+			Server struct {
+				ID string `json:"id"`
+			} `json:"server"`
+			Error *struct {
+				Description string `json:"description"`
+			} `json:"error"`
+		}
+		msg, err := nc.RequestWithContext(ctx, subject, []byte(`{"auth":true,"user":"fleet-callout verify","limit":1}`))
+		if errors.Is(err, nats.ErrNoResponders) {
+			nobody(subject)
+			continue
+		}
+		if err == nil {
+			err = json.Unmarshal(msg.Data, &answer)
+		}
+		if err != nil {
+			return fmt.Errorf("ask for connections as the callout at %s: %w", subject, err)
+		}
+		if answer.Error != nil {
+			c.add(DenyList, subject, "the callout is answered "+answer.Error.Description, why, "look at account "+account)
+			continue
+		}
+		id = answer.Server.ID
+	}
+	if id == "" {
+		return nil // there is no server to ask
+	}
+	switch _, err := nc.RequestWithContext(ctx, protocol.KickSubject(id), []byte(`{"cid":0}`)); {
+	case errors.Is(err, nats.ErrNoResponders):
+		nobody(protocol.KickSubject("*"))
+	case err != nil:
+		return fmt.Errorf("ask for a connection to be closed as the callout: %w", err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 	const where = "deny-list streams.KV_denied"
 	read, write := "deny-list "+protocol.BucketDenied.DirectNext(), "deny-list "+protocol.BucketDenied.Subject("verify")
+	connections := func(account string) string { return "deny-list " + protocol.ConnectionsSubject(account) }
 	for name, row := range map[string]struct {
 		change           func(*broker)
 		monitor, callout []string
@@ -47,6 +48,26 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 		},
 		"of other subjects": {
 			func(b *broker) { b.list.Subjects = []string{"$KV.denied.>"} }, []string{where + ".subjects"}, nil,
+		},
+		"nobody can be thrown out": {
+			func(b *broker) { b.keep = func(s protocol.Share) bool { return s.From != protocol.AccountSystem } },
+			nil, []string{connections(protocol.AccountDevices), connections(protocol.AccountState)},
+		},
+		"it is known who is connected, and nobody can be closed": {
+			func(b *broker) {
+				b.keep = func(s protocol.Share) bool { return s.Subject != protocol.KickSubject("*") }
+			},
+			nil, []string{"deny-list " + protocol.KickSubject("*")},
+		},
+		"who is in one of the accounts stays": {
+			func(b *broker) {
+				b.keep = func(s protocol.Share) bool { return s.Subject != protocol.ConnectionsSubject(protocol.AccountState) }
+			},
+			nil, []string{connections(protocol.AccountState)},
+		},
+		"the server's account is another": {
+			func(b *broker) { b.system = "OTHER"; b.accounts["OTHER"] = "" },
+			nil, []string{connections(protocol.AccountDevices), connections(protocol.AccountState)},
 		},
 		"written by the callout": {
 			func(b *broker) {

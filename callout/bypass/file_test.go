@@ -55,6 +55,10 @@ type broker struct {
 	users                       []string
 	accounts                    map[string]string
 	xkey                        string
+	// system is the server's own account; keep says which of the contract's shares
+	// there are.
+	system string
+	keep   func(protocol.Share) bool
 	// list is the deny list's stream of one that runs; nil if there is none.
 	list *jetstream.StreamConfig
 	// exports and imports are further ones of accounts.
@@ -63,7 +67,7 @@ type broker struct {
 
 func newBroker(k keys) *broker {
 	return &broker{
-		keys: k, list: denyList(), exports: map[string]string{}, imports: map[string]string{}, users: []string{k.callout, k.operator, k.system}, xkey: "xkey: " + k.xkey,
+		keys: k, system: protocol.AccountSystem, keep: func(protocol.Share) bool { return true }, list: denyList(), exports: map[string]string{}, imports: map[string]string{}, users: []string{k.callout, k.operator, k.system}, xkey: "xkey: " + k.xkey,
 		accounts: map[string]string{
 			protocol.AccountAuth:    "users: [ { nkey: " + k.callout + " } ]",
 			protocol.AccountState:   "jetstream: enabled, users: [ { nkey: " + k.operator + " } ]",
@@ -80,6 +84,9 @@ func (b *broker) more(account, text string) { b.accounts[account] += "\n" + text
 func (b *broker) conf() string {
 	exports, imports := map[string][]string{}, map[string][]string{}
 	for _, s := range protocol.Shares() {
+		if !b.keep(s) {
+			continue
+		}
 		exports[s.From] = append(exports[s.From], fmt.Sprintf("{ %s: %q, accounts: [%s] }", s.Kind, s.Subject, s.To))
 		imports[s.To] = append(imports[s.To], fmt.Sprintf("{ %s: { account: %s, subject: %q } }", s.Kind, s.From, s.Subject))
 	}
@@ -90,7 +97,7 @@ func (b *broker) conf() string {
 		imports[account] = append(imports[account], more)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\nsystem_account: SYS\n%s\nauthorization {\n%s\n", "/nowhere", b.top, b.authorization)
+	fmt.Fprintf(&text, "listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\nsystem_account: %s\n%s\nauthorization {\n%s\n", "/nowhere", b.system, b.top, b.authorization)
 	if b.callout != "-" {
 		fmt.Fprintf(&text, "auth_callout { issuer: %s, auth_users: [ %s ], %s\n%s }\n", b.issuer, strings.Join(b.users, ", "), b.xkey, b.callout)
 	}
