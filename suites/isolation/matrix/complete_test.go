@@ -65,6 +65,63 @@ func TestEveryStreamIsAttackedByEveryForm(t *testing.T) {
 	}
 }
 
+// Whatever accounts share and streams take is tried by everybody whom it is not for:
+// so neither a share nor a stream that is added is forgotten.
+func TestEverySharedSubjectIsTried(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, settings{})
+	rows := rowsOf(t, f.target)
+	var subjects []string
+	for _, share := range protocol.Shares() {
+		subjects = append(subjects, share.Subject)
+	}
+	for _, stream := range protocol.Streams() {
+		subjects = append(subjects, stream.Subjects...)
+	}
+	for _, as := range everybody() {
+		may, err := as.template.Permissions(as.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, subject := range subjects {
+			if !slices.Contains(may.Publish, subject) && !slices.ContainsFunc(rows, covers(subject, publishing(as.party))) {
+				t.Errorf("no %s publishes to %s", as.party, subject)
+			}
+			if hears := as.party == matrix.Admin && strings.HasPrefix(subject, "device."); hears || slices.Contains(may.Subscribe, subject) {
+				continue
+			}
+			if !slices.ContainsFunc(rows, covers(subject, by(as.party, matrix.Subscriptions))) {
+				t.Errorf("no %s listens to %s", as.party, subject)
+			}
+		}
+	}
+}
+
+// everybody are those who have a good token, with what they are to the callout.
+func everybody() []struct {
+	party    matrix.Party
+	template protocol.Template
+	id       string
+} {
+	return []struct {
+		party    matrix.Party
+		template protocol.Template
+		id       string
+	}{
+		{matrix.Device, protocol.TemplateDevice, string(attacker)},
+		{matrix.Admin, protocol.TemplateAdmin, admin},
+		{matrix.Observer, protocol.TemplateObserver, observer},
+		{matrix.Service, protocol.TemplateService, service},
+	}
+}
+
+// publishing are the rows in which a party publishes what it must not.
+func publishing(who matrix.Party) func(matrix.Row) bool {
+	return func(r matrix.Row) bool {
+		return r.Who == who && r.Want == matrix.Violation && slices.Contains([]matrix.Kind{matrix.Publications, matrix.JetStream, matrix.Stores}, r.Kind)
+	}
+}
+
 // othersKeys are the keys of a bucket that are attacked by their names.
 func othersKeys(b protocol.Bucket) []protocol.DeviceID {
 	if b == protocol.BucketSettings {

@@ -1,6 +1,10 @@
 package matrix
 
-import "github.com/seatrial/seatrial/protocol"
+import (
+	"slices"
+
+	"github.com/seatrial/seatrial/protocol"
+)
 
 // grant is what may be done with a bucket by others than the operator. Everything
 // else is attacked and must be refused.
@@ -64,4 +68,40 @@ func writable(id protocol.DeviceID) (subjects []string) {
 		}
 	}
 	return subjects
+}
+
+// may are the subjects that a party may publish and subscribe to, as patterns.
+type may struct{ publish, subscribe []string }
+
+// allowed are what the promise allows a party, written down by hand as [grants] are.
+func allowed(who Party, t *Target) (all may) {
+	all.subscribe = []string{inboxOf(who, t) + ".>"}
+	switch who {
+	case Admin, Observer:
+		for _, b := range protocol.Buckets() {
+			if grants()[b].adminReads {
+				all.publish = append(all.publish, b.DirectGets())
+			}
+		}
+		if who == Observer {
+			all.subscribe = append(all.subscribe, protocol.AllDoorbells, protocol.AllHeartbeats)
+			return all
+		}
+		all.publish, all.subscribe = append(all.publish, protocol.AllCommands), append(all.subscribe, protocol.AllDevices)
+	case Service:
+		all.publish = slices.Clone(all.subscribe) // itself
+		all.subscribe = append(all.subscribe, protocol.AllHeartbeats)
+		for _, b := range protocol.Buckets() {
+			if grants()[b].deviceWrites {
+				all.subscribe = append(all.subscribe, b.Subjects())
+			}
+		}
+	default:
+		all.publish = append(writable(t.Attacker), protocol.HeartbeatSubject(t.Attacker), "_INBOX_ADMIN.>")
+		for _, own := range readable(t.Attacker) {
+			all.publish = append(all.publish, own.bucket.DirectGet(own.key))
+		}
+		all.subscribe = append(all.subscribe, protocol.DoorbellSubject(t.Attacker), protocol.CommandSubject(t.Attacker, "*"))
+	}
+	return all
 }

@@ -111,6 +111,10 @@ func holes() (all []hole) {
 	subscribe(matrix.Observer, protocol.AllCommands, protocol.AllDevices, "_INBOX_OBSERVER.>", "_INBOX_ADMIN.>")
 	subscribe(matrix.Service, protocol.BucketDesired.Subjects(), "$KV.>", "$JS.>", "_INBOX_SERVICE.>", protocol.AllDoorbells)
 
+	publish(matrix.Service, matrix.Publications, protocol.AuditSubject, "_INBOX_SERVICE.>")
+	subscribe(matrix.Device, protocol.AllDenials)
+	subscribe(matrix.Service, protocol.AuditSubject, protocol.AllDenials, "$SYS.REQ.ACCOUNT.*.CONNZ")
+
 	publish(matrix.Device, matrix.Stores, protocol.BucketSettings.Subject(protocol.SettingsKey))
 	publish(matrix.Device, matrix.JetStream, protocol.BucketSettings.DirectNext(), protocol.BucketSettings.DirectGet(protocol.SettingsKey)+".>",
 		"$JS.API.STREAM.*."+protocol.BucketSettings.Stream(), "$JS.API.STREAM.MSG.GET."+protocol.BucketSettings.Stream(),

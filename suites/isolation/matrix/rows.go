@@ -20,6 +20,7 @@ func Rows(ctx context.Context, t *Target) ([]Row, error) {
 	rows := slices.Concat(
 		subscriptionRows(t, streams),
 		publicationRows(t),
+		nearRows(t),
 		apiRows(t, streams),
 		storeRows(t),
 		settingsRows(),
