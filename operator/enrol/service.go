@@ -125,10 +125,10 @@ func judge(err error) (int, string) {
 		return http.StatusForbidden, err.Error()
 	case errors.Is(err, errBusy), errors.Is(err, errOften):
 		return http.StatusTooManyRequests, err.Error()
+	case errors.Is(err, errRace):
+		return http.StatusTooManyRequests, errRace.Error()
 	case errors.Is(err, ErrBearer):
 		return http.StatusUnauthorized, ErrBearer.Error()
-	case errors.Is(err, errRace):
-		return http.StatusConflict, errRace.Error()
 	case errors.Is(err, ErrNoKey):
 		return http.StatusConflict, ErrNoKey.Error()
 	default:

@@ -225,7 +225,7 @@ func TestTokenIsUsedOnceAtOnce(t *testing.T) {
 		switch status {
 		case http.StatusOK:
 			admitted++
-		case http.StatusForbidden, http.StatusConflict:
+		case http.StatusForbidden, http.StatusTooManyRequests:
 		default:
 			t.Errorf("status %d", status)
 		}
