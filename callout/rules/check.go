@@ -21,7 +21,7 @@ type Incoherence struct {
 // New returns the rules as a set if they make sense together, and otherwise all
 // that does not.
 func New(all []Rule) (*Set, []Incoherence) {
-	c := &checker{rules: all}
+	c := &checker{rules: all, covered: make(map[*Rule]bool)}
 	if len(all) == 0 {
 		c.found = append(c.found, Incoherence{Rule: -1, What: "there are no rules: nobody would be admitted"})
 	}
@@ -38,6 +38,10 @@ func New(all []Rule) (*Set, []Incoherence) {
 			c.pair(&all[j], &all[i])
 		}
 	}
+	for i := range all {
+		c.at = i
+		c.alone(&all[i])
+	}
 	if len(c.found) > 0 {
 		return nil, c.found
 	}
@@ -48,7 +52,9 @@ func New(all []Rule) (*Set, []Incoherence) {
 type checker struct {
 	rules []Rule
 	at    int
-	found []Incoherence
+	// covered are the rules of which it is said already that another one covers them.
+	covered map[*Rule]bool
+	found   []Incoherence
 }
 
 func (c *checker) add(key, format string, args ...any) {
@@ -76,15 +82,20 @@ var verified = []string{"iss", "aud", "exp", "iat", "nbf"}
 const rolesPrefix = "urn:zitadel:iam:org:project:"
 
 func (c *checker) conditions(r *Rule) {
+	if wild(r.Role) {
+		c.add("role", "is %.80q: roles are compared to the letter, a wildcard would stand for itself alone", r.Role)
+	}
 	if r.fitsAll() {
 		c.add("", "asks for neither a role nor a claim: everybody whom the issuer knows would fit it")
 	}
 	for _, role := range r.Without {
-		switch role {
-		case "":
+		switch {
+		case role == "":
 			c.add("without", "holds an empty role")
-		case r.Role:
+		case role == r.Role:
 			c.add("without", "holds the role %.80q that the rule asks for: no token can fit", role)
+		case wild(role):
+			c.add("without", "holds %.80q: roles are compared to the letter, a wildcard would stand for itself alone, and keep nobody out", role)
 		}
 	}
 	for _, name := range sorted(r.Claims) {
@@ -94,6 +105,8 @@ func (c *checker) conditions(r *Rule) {
 			c.add("claims", "names a claim without a name")
 		case slices.Contains(verified, name):
 			c.add(key, "is checked of every token before rules are asked")
+		case slices.Contains(changing, name):
+			c.add(key, "is another in each token: the rule would fit one token, and none after it")
 		case isRoles(name):
 			c.add(key, "holds roles, not a text: ask for one by role")
 		case wild(name):
@@ -131,11 +144,13 @@ func (c *checker) grant(r *Rule) {
 }
 
 // shared are claims that are the same in every token; changing are those that are
-// different in each.
+// different in each, and how those begin that tell of the user's organisation.
 var (
 	shared   = []string{"iss", "aud"}
 	changing = []string{"exp", "iat", "nbf", "jti"}
 )
+
+const ownerPrefix = "urn:zitadel:iam:user:resourceowner:"
 
 func (c *checker) id(r *Rule) {
 	switch {
@@ -145,6 +160,8 @@ func (c *checker) id(r *Rule) {
 		c.add("id", "%.80q is a wildcard: it must be the name of a claim", r.ID)
 	case slices.Contains(shared, r.ID):
 		c.add("id", "claim %q is the same in every token: all would be one and the same", r.ID)
+	case strings.HasPrefix(r.ID, ownerPrefix):
+		c.add("id", "claim %q is the same in every token of an organisation: all of its users would be one and the same", r.ID)
 	case slices.Contains(changing, r.ID):
 		c.add("id", "claim %q is another in each token: nobody would be the same twice", r.ID)
 	case isRoles(r.ID):
@@ -168,12 +185,55 @@ func (c *checker) pair(earlier, later *Rule) {
 			return
 		}
 	}
+	c.covered[narrow] = true
 	if wide.grants(narrow) {
 		c.add("", "rule %q never decides anything: every token that fits it fits rule %q, which grants the same", narrow.Name, wide.Name)
 		return
 	}
 	c.add("", "rule %q can never match alone: every token that fits it fits rule %q, which grants something else, and is refused; have %q ask for it to be without what %q asks for",
 		narrow.Name, wide.Name, wide.Name, narrow.Name)
+}
+
+// alone checks that some token fits the rule and none that grants something else.
+func (c *checker) alone(r *Rule) {
+	if c.covered[r] || r.fitsAll() || slices.Contains(r.Without, r.Role) {
+		return // which is said already
+	}
+	var names []string
+	for _, other := range c.beside(r, []string{r.Role}) {
+		names = append(names, fmt.Sprintf("rule %q", other.Name))
+	}
+	if len(names) > 0 {
+		slices.Sort(names)
+		c.add("", "rule %q can never match alone: every token that fits it fits %s, which grant something else, and is refused; have them ask for it to be without what %q asks for",
+			r.Name, strings.Join(slices.Compact(names), " or "), r.Name)
+	}
+}
+
+// beside are rules that grant something else than r, of which every token fits one that
+// fits r and carries these roles; none if some token fits r alone. Such a token has no
+// claims but those that r asks for, and further roles only to be kept from other rules.
+func (c *checker) beside(r *Rule, roles []string) (others []*Rule) {
+	for i := range c.rules {
+		other := &c.rules[i]
+		if other == r || other.grants(r) || other.fitsAll() || !claimed(other, r) || (other.Role != "" && !slices.Contains(roles, other.Role)) ||
+			slices.ContainsFunc(other.Without, func(role string) bool { return slices.Contains(roles, role) }) {
+			continue
+		}
+		others = []*Rule{other}
+		for _, role := range other.Without {
+			if slices.Contains(r.Without, role) {
+				continue
+			}
+			further := c.beside(r, append(slices.Clone(roles), role))
+			if len(further) == 0 {
+				return nil
+			}
+			others = append(others, further...)
+		}
+		return others
+	}
+	return nil
 }
 
 // fitsAll reports whether the rule asks for nothing.
@@ -189,6 +249,12 @@ func covers(wide, narrow *Rule) bool {
 			return false
 		}
 	}
+	return claimed(wide, narrow)
+}
+
+// claimed reports whether every token with the claims that narrow asks for has those
+// that wide asks for.
+func claimed(wide, narrow *Rule) bool {
 	for name, value := range wide.Claims {
 		if got, ok := narrow.Claims[name]; !ok || got != value {
 			return false

@@ -60,12 +60,16 @@ func TestIncoherencesAreNamed(t *testing.T) {
 		"no condition":             {set(func(r *rules.Rule) { r.Role = "" }), []string{": everybody whom the issuer knows"}},
 		"with and without a role":  {set(func(r *rules.Rule) { r.Without = []string{"x", "device"} }), []string{"without: no token can fit"}},
 		"without an empty role":    {set(func(r *rules.Rule) { r.Without = []string{""} }), []string{"without: an empty role"}},
+		"role by a wildcard":       {set(func(r *rules.Rule) { r.Role = "edge-*" }), []string{"role: a wildcard would stand for itself alone"}},
+		"without by a wildcard":    {set(func(r *rules.Rule) { r.Without = []string{"test", "fleet-*"} }), []string{"without: a wildcard would stand for itself alone"}},
 		"variable without a claim": {set(func(r *rules.Rule) { r.ID = "" }), []string{"id: no claim is named that fills it"}},
 		"variable by a wildcard":   {set(func(r *rules.Rule) { r.ID = "*" }), []string{"id: is a wildcard"}},
 		"one id for all":           {set(func(r *rules.Rule) { r.ID = "aud" }), []string{"id: the same in every token"}},
+		"one id for an owner":      {set(func(r *rules.Rule) { r.ID = "urn:zitadel:iam:user:resourceowner:name" }), []string{"id: the same in every token of an organisation"}},
 		"an id for each token":     {set(func(r *rules.Rule) { r.ID = "jti" }), []string{"id: another in each token"}},
 		"roles as an id":           {set(func(r *rules.Rule) { r.ID = "urn:zitadel:iam:org:project:1:roles" }), []string{"id: holds roles"}},
 		"claim that is verified":   {claims("iss", "https://x"), []string{"claims.iss: is checked of every token"}},
+		"claim of one token":       {claims("jti", "V2_1"), []string{"claims.jti: another in each token"}},
 		"claim of roles":           {claims("urn:zitadel:iam:org:project:roles", "x"), []string{"claims.urn:zitadel:iam:org:project:roles: ask for one by role"}},
 		"claim without a name":     {claims("", "x"), []string{"claims: without a name"}},
 		"claim by a wildcard":      {claims("urn.*", "x"), []string{"claims: is a wildcard"}},
@@ -73,8 +77,20 @@ func TestIncoherencesAreNamed(t *testing.T) {
 		"wildcard from a claim":    {claims("stage", "te*"), []string{"claims.stage: a wildcard would stand for itself alone"}},
 		"never alone":              {narrowed(func(r *rules.Rule) { r.Template = protocol.TemplateObserver }), []string{`: rule "test" can never match alone`}},
 		"never alone, other order": {slices.Concat(narrowed(func(r *rules.Rule) { r.Template = protocol.TemplateObserver })[1:], []rules.Rule{device()}), []string{`: rule "test" can never match alone`}},
-		"superfluous":              {narrowed(func(*rules.Rule) {}), []string{`: rule "test" never decides anything`}},
-		"twice the same":           {[]rules.Rule{device(), device(func(r *rules.Rule) { r.Name = "again" })}, []string{`: rule "again" never decides anything`}},
+		"never alone for two": {[]rules.Rule{
+			device(func(r *rules.Rule) { r.Without = []string{"test"} }),
+			device(func(r *rules.Rule) { r.Name, r.Role, r.Template = "test", "test", protocol.TemplateObserver }),
+			admin(func(r *rules.Rule) { r.Role, r.Without = "device", []string{"root"} }),
+		}, []string{`: rule "admin" can never match alone: every token that fits it fits rule "device" or rule "test"`}},
+		"alone beside two": {[]rules.Rule{
+			device(func(r *rules.Rule) { r.Without = []string{"test"} }),
+			device(func(r *rules.Rule) {
+				r.Name, r.Role, r.Without, r.Template = "test", "test", []string{"spare"}, protocol.TemplateObserver
+			}),
+			admin(func(r *rules.Rule) { r.Role, r.Without = "device", []string{"root"} }),
+		}, nil},
+		"superfluous":    {narrowed(func(*rules.Rule) {}), []string{`: rule "test" never decides anything`}},
+		"twice the same": {[]rules.Rule{device(), device(func(r *rules.Rule) { r.Name = "again" })}, []string{`: rule "again" never decides anything`}},
 		"ids of two claims": {
 			[]rules.Rule{device(), device(func(r *rules.Rule) { r.Name, r.Role, r.ID = "old", "old-device", "client_id" })},
 			[]string{"id: one's bearer could go by the other's name"},
@@ -166,18 +182,8 @@ func TestMatch(t *testing.T) {
 // Which rule stands where changes nothing, and a token is granted only what a
 // rule that it fits grants.
 func TestOrderMeansNothing(t *testing.T) {
-	words := []string{"a", "b", "c"}
 	rapid.Check(t, func(t *rapid.T) {
-		all := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) rules.Rule {
-			template := rapid.SampledFrom(protocol.Templates()).Draw(t, "template")
-			return rules.Rule{
-				Name:     rapid.StringMatching(`[a-z]{8}`).Draw(t, "name"),
-				Role:     rapid.SampledFrom(words).Draw(t, "role"),
-				Without:  rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 1, rapid.ID).Draw(t, "without"),
-				Claims:   rapid.MapOfN(rapid.SampledFrom(words), rapid.SampledFrom(words), 0, 1).Draw(t, "claims"),
-				Template: template, Account: template.Account(), ID: "sub",
-			}
-		}), 1, 4).Draw(t, "rules")
+		all := draw(t)
 		set, found := rules.New(all)
 		if len(found) > 0 {
 			t.Skip("no sense")
@@ -201,4 +207,87 @@ func TestOrderMeansNothing(t *testing.T) {
 			t.Fatalf("%+v, the other way round %+v, for %+v", one, other, bearer)
 		}
 	})
+}
+
+// words are roles, and names and values of claims.
+var words = []string{"a", "b", "c"}
+
+// draw draws some rules, which need not make sense.
+func draw(t *rapid.T) []rules.Rule {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) rules.Rule {
+		template := rapid.SampledFrom(protocol.Templates()).Draw(t, "template")
+		return rules.Rule{
+			Name:     rapid.StringMatching(`[a-z]{8}`).Draw(t, "name"),
+			Role:     rapid.SampledFrom(words).Draw(t, "role"),
+			Without:  rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 2, rapid.ID).Draw(t, "without"),
+			Claims:   rapid.MapOfN(rapid.SampledFrom(words), rapid.SampledFrom(words), 0, 1).Draw(t, "claims"),
+			Template: template, Account: template.Account(), ID: "sub",
+		}
+	}), 1, 4).Draw(t, "rules")
+}
+
+// A rule decides about some token, or it is said that it does not. All tokens that
+// rules of so few words can tell apart are tried.
+func TestEveryRuleDecides(t *testing.T) {
+	var bearers []*token.Token
+	for roles := range 1 << len(words) {
+		for claims := range 4 * 4 * 4 {
+			bearer := &token.Token{Subject: "x", Claims: map[string]any{}}
+			for i, name := range words {
+				if roles>>i&1 == 1 {
+					bearer.Roles = append(bearer.Roles, name)
+				}
+				if value := claims >> (2 * i) & 3; value < len(words) {
+					bearer.Claims[name] = words[value]
+				}
+			}
+			bearers = append(bearers, bearer)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		all := draw(t)
+		for i := range all {
+			all[i].Name = string(rune('A' + i))
+		}
+		_, found := rules.New(all)
+		for i, rule := range all {
+			// By itself the rule is sense; beside all it may never decide.
+			if _, found := rules.New(all[i : i+1]); len(found) > 0 {
+				t.Skip("no sense")
+			}
+			said := slices.ContainsFunc(found, func(f rules.Incoherence) bool {
+				after, ok := strings.CutPrefix(f.What, `rule "`+rule.Name+`" `)
+				return ok && (strings.HasPrefix(after, "can never match alone") || strings.HasPrefix(after, "never decides anything"))
+			})
+			if !said && !decides(rule, all, bearers) {
+				t.Fatalf("rule %+v of %+v decides about no token, and nobody says so: %v", rule, all, found)
+			}
+		}
+		for _, f := range found {
+			name, _, ok := strings.Cut(strings.TrimPrefix(f.What, `rule "`), `" can never match alone`)
+			if ok && decides(all[name[0]-'A'], all, bearers) {
+				t.Fatalf("%s: it does, of %+v", f.What, all)
+			}
+		}
+	})
+}
+
+// decides says whether one of the bearers fits the rule and none that grants something
+// else.
+func decides(rule rules.Rule, all []rules.Rule, bearers []*token.Token) bool {
+	return slices.ContainsFunc(bearers, func(bearer *token.Token) bool {
+		return fits(rule, bearer) && !slices.ContainsFunc(all, func(other rules.Rule) bool {
+			return other.Template != rule.Template && fits(other, bearer)
+		})
+	})
+}
+
+// fits says whether a rule alone admits the bearer.
+func fits(rule rules.Rule, bearer *token.Token) bool {
+	set, found := rules.New([]rules.Rule{rule})
+	if len(found) > 0 {
+		return false
+	}
+	_, err := set.Match(bearer)
+	return err == nil
 }
