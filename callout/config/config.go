@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"strings"
 	"time"
 
 	"github.com/seatrial/seatrial/callout/rules"
@@ -80,7 +81,7 @@ func load(file string, open opener) (*Config, error) {
 		},
 		Keys: Keys{
 			Account: open.seed(keys, "account_seed_file", keys.Text("account_seed_file"), accountSeed),
-			Curve:   open.seed(keys, "xkey_seed_file", keys.Optional("xkey_seed_file", ""), curveSeed),
+			Curve:   open.seed(keys, "xkey_seed_file", named(keys, "xkey_seed_file"), curveSeed),
 		},
 		Rules:       choose(top),
 		HTTPAddress: address(http),
@@ -110,7 +111,7 @@ func choose(top *table.Table) *rules.Set {
 	file, roles := named(top, "rules_file"), top.Table("roles")
 	defer roles.End()
 	renamed := !roles.Empty()
-	device, admin := roles.Optional("device", string(protocol.RoleDevice)), roles.Optional("admin", string(protocol.RoleAdmin))
+	device, admin := role(roles, "device", protocol.RoleDevice), role(roles, "admin", protocol.RoleAdmin)
 	switch {
 	case file != "" && renamed:
 		roles.Problem("", "says nothing beside rules_file, whose rules name their roles themselves")
@@ -121,6 +122,19 @@ func choose(top *table.Table) *rules.Set {
 		return readRules(top, file)
 	}
 	return rules.Builtin(device, admin)
+}
+
+// role is what a role is called in the project, which is as it is here if nothing is
+// said about it.
+func role(roles *table.Table, key string, here protocol.Role) string {
+	if !roles.Has(key) {
+		return string(here)
+	}
+	name := roles.Text(key)
+	if strings.ContainsAny(name, "*>") {
+		roles.Problem(key, "is %.80q: roles are compared to the letter, a wildcard would stand for itself alone", name)
+	}
+	return name
 }
 
 func address(http *table.Table) string {
