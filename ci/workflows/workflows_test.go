@@ -99,6 +99,28 @@ func TestNoTwoJobsKeepUnderOneName(t *testing.T) {
 	}
 }
 
+// What tells why a job failed is nowhere but on a machine that is thrown away, also if it
+// hung until its time was over: then it is cancelled, and has not failed.
+func TestWhatAFailureLeavesIsKept(t *testing.T) {
+	finds := map[string]string{"make fuzz": "testdata/fuzz", "make properties": "testdata/rapid"}
+	for name, j := range jobs(t) {
+		kept := ""
+		for _, s := range j.Steps {
+			if path, _ := s.With["path"].(string); strings.HasPrefix(s.Uses, "actions/upload-artifact@") && (s.If == "always()" || s.If == "failure() || cancelled()") {
+				kept += path + "\n"
+			}
+		}
+		if kept == "" {
+			t.Errorf("%s: nothing is kept of a run that fails", name)
+		}
+		for _, s := range j.Steps {
+			if path := finds[s.Run]; !strings.Contains(kept, path) {
+				t.Errorf("%s: what %s finds is lost", name, s.Run)
+			}
+		}
+	}
+}
+
 func lastIndex(steps []step, is func(step) bool) int {
 	for i, s := range slices.Backward(steps) {
 		if is(s) {
