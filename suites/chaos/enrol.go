@@ -26,6 +26,7 @@ import (
 	"github.com/seatrial/seatrial/fixtures/device"
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
 
@@ -38,7 +39,7 @@ const joined = "joined"
 // it; and that the token is worth nothing from then on, to it and to others.
 func Enrolled(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	in.Requires(in.Stack.Enrolment != nil && in.Stack.Newcomers != nil, "no device can join that its stages have not brought up")
+	in.Requires(in.Stack.Enrolment != nil && in.Stack.Newcomers != nil, profile.NoNewcomers)
 	admin := in.Admin(ctx)
 	id := protocol.DeviceID(in.Name("newcomer"))
 

@@ -26,8 +26,7 @@ import (
 // The history is kept among the artifacts, also of a run that holds.
 func Ledger(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	in.Requires(in.Stack.Profile == profile.Embedded || os.Getenv(ledger.DurationVariable) != "",
-		"machines boot for minutes in the ledger, which is kept there if $"+ledger.DurationVariable+" asks for it")
+	in.Requires(in.Stack.Profile == profile.Embedded || os.Getenv(ledger.DurationVariable) != "", profile.NoLedger)
 	settings, err := in.ledgerSettings()
 	Expect(err).NotTo(HaveOccurred())
 	again := Replay(settings, in.Stack.Profile, in.Stack.Environment.Name())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seatrial/seatrial/fixtures/device"
 	fleet "github.com/seatrial/seatrial/operator/api/v1alpha1"
+	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
 
@@ -25,7 +26,7 @@ func NetworkCut(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
 	one, _ := in.Apart()
 	cutter, can := one.(device.NetworkCutter)
-	in.Requires(can && one.Capabilities().NetworkCut, "a device's network cannot be cut")
+	in.Requires(can && one.Capabilities().NetworkCut, profile.NoNetworkCut)
 	admin := in.Admin(ctx)
 	d := in.Deploy(ctx, "network", trial.GroupOf(one),
 		in.Container("changed", at("one")), in.Container("kept", at("kept")), in.Container("lost", at("lost")))

@@ -9,6 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 	"github.com/seatrial/seatrial/suites/wire"
 )
@@ -18,7 +19,7 @@ import (
 // agent is, with a fresh token, and what runs on devices was not touched.
 func NodeKilled(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
-	in.Requires(in.Stack.Node != nil, "the cluster has no node that could be killed")
+	in.Requires(in.Stack.Node != nil, profile.NoNode)
 	d := in.Deploy(ctx, "node", trial.Everyone(), in.Container("node"))
 	in.Settled(ctx, d)
 	admin := in.Admin(ctx)

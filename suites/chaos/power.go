@@ -8,6 +8,7 @@ import (
 
 	"github.com/seatrial/seatrial/fixtures/device"
 	"github.com/seatrial/seatrial/protocol"
+	"github.com/seatrial/seatrial/suites/profile"
 	"github.com/seatrial/seatrial/suites/trial"
 )
 
@@ -17,7 +18,7 @@ import (
 func PowerCut(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
 	one, other := in.Apart()
-	in.Requires(one.Capabilities().PowerCut, "a device's power cannot be cut")
+	in.Requires(one.Capabilities().PowerCut, profile.NoPowerCut)
 	admin := in.Admin(ctx)
 	d := in.Deploy(ctx, "power", trial.Everyone(), in.Container("changed", at("one")), in.Container("kept", at("kept")))
 	in.Settled(ctx, d)
@@ -60,7 +61,7 @@ func Reboot(ctx context.Context, in Input) {
 	ctx = in.Stack.Context(ctx)
 	one, _ := in.Apart()
 	rebooter, can := one.(device.Rebooter)
-	in.Requires(can && one.Capabilities().Reboot, "a device cannot be rebooted")
+	in.Requires(can && one.Capabilities().Reboot, profile.NoReboot)
 	admin := in.Admin(ctx)
 	d := in.Deploy(ctx, "reboot", trial.GroupOf(one), in.Container("first", at("one")), in.Container("second", at("one")))
 	in.Settled(ctx, d)

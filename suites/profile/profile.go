@@ -82,12 +82,14 @@ type kind struct {
 	prepare func(context.Context, Options) error
 	// engines says that it needs Docker and libvirt.
 	engines bool
+	// limits are what its stacks cannot do.
+	limits []Limit
 }
 
 // profiles are all there are.
 var profiles = map[string]kind{
-	Embedded: {stages: embedded},
-	VM:       {stages: virtual, prepare: prepareVM, engines: true},
+	Embedded: {stages: embedded, limits: []Limit{NoNode}},
+	VM:       {stages: virtual, prepare: prepareVM, engines: true, limits: []Limit{NoNewcomers, NoLedger}},
 }
 
 // Names are the names of the profiles, in order.

@@ -72,12 +72,15 @@ func New(stack *profile.Stack) Trial {
 }
 
 // Requires skips the spec unless the stack can do what it needs; limit says what
-// it cannot.
-func (t Trial) Requires(can bool, limit string) {
+// it cannot. Where the profile declares no such limit the spec fails: the stack was to
+// show it, and does not.
+func (t Trial) Requires(can bool, limit profile.Limit) {
 	GinkgoHelper()
-	if !can {
-		Skip(report.Undeclared + "profile " + t.Stack.Profile + ": " + limit)
+	if can {
+		return
 	}
+	Expect(profile.Declares(t.Stack.Profile, limit)).To(BeTrue(), "profile %s declares no such limit: %s", t.Stack.Profile, limit)
+	Skip(report.Undeclared + "profile " + t.Stack.Profile + ": " + string(limit))
 }
 
 // Eventually waits for what the named interval bounds.
