@@ -46,6 +46,8 @@ type stream struct {
 	MaxMessage  int32      `json:"max_msg_size"`
 	DiscardKeys bool       `json:"discard_new_per_subject"`
 	Replicas    int        `json:"num_replicas"`
+	NoAck       bool       `json:"no_ack"`
+	PersistMode string     `json:"persist_mode"`
 	AllowDirect bool       `json:"allow_direct"`
 	AllowRollup bool       `json:"allow_rollup_hdrs"`
 	AllowTTL    bool       `json:"allow_msg_ttl"`
@@ -109,6 +111,8 @@ func (c *check) kept(is *stream, most int) {
 		{"max_msg_size", is.MaxMessage <= 0 || is.MaxMessage >= want.MaxMsgSize, is.MaxMessage, "who is denied with a longer reason is not denied", fmt.Sprintf("make it %d", want.MaxMsgSize)},
 		{"discard_new_per_subject", !is.DiscardKeys, is.DiscardKeys, "a key is written once, so that nobody can be taken off the list", "make it false"},
 		{"num_replicas", is.Replicas >= most, is.Replicas, fmt.Sprintf("another stream has %d: servers that are lost without the fleet noticing take the list with them", most), fmt.Sprintf("make it %d", most)},
+		{"no_ack", !is.NoAck, is.NoAck, "nobody is told whether a name was taken", "make it false"},
+		{"persist_mode", is.PersistMode == "" || is.PersistMode == "default", is.PersistMode, "who was thrown out just before the broker's end is let in after it", "make the bucket anew, with the default"},
 		{"allow_direct", is.AllowDirect, is.AllowDirect, "callouts cannot read the list, and admit nobody when they start", "make it true"},
 		{"allow_rollup_hdrs", !is.AllowRollup, is.AllowRollup, "one message takes all names off", "make it false"},
 		{"allow_msg_ttl", !is.AllowTTL, is.AllowTTL, "a name can be written that goes by itself", "make it false"},

@@ -42,6 +42,10 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 			func(b *broker) { b.list.Storage, b.list.MaxMsgsPerSubject = jetstream.MemoryStorage, 10 },
 			[]string{where + ".max_msgs_per_subject", where + ".storage"}, nil,
 		},
+		"taken before it is kept, without a word": {
+			func(b *broker) { b.list.PersistMode, b.list.NoAck = jetstream.AsyncPersistMode, true },
+			[]string{where + ".no_ack", where + ".persist_mode"}, nil,
+		},
 		"without a bell, not to be read": {
 			func(b *broker) { b.list.RePublish, b.list.AllowDirect = nil, false },
 			[]string{where + ".allow_direct", where + ".republish"}, []string{read},
