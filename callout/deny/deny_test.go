@@ -77,9 +77,19 @@ func newRig(t *testing.T, shares []protocol.Share, users map[string]string) *rig
 	if !r.broker.ReadyForConnections(deadline) {
 		t.Fatal("the broker did not start")
 	}
+	r.make()
+	return r
+}
+
+// make makes the bucket, anew if there is one.
+func (r *rig) make() {
+	r.Helper()
 	js, err := jetstream.New(r.connect("operator"))
 	r.must(err)
 	s := protocol.BucketDenied.Settings()
+	if r.bucket != nil {
+		r.must(js.DeleteStream(r.within(), s.Name))
+	}
 	_, err = js.CreateStream(r.within(), jetstream.StreamConfig{
 		Name: s.Name, Subjects: s.Subjects, MaxMsgsPerSubject: s.MaxMsgsPerSubject, AllowDirect: s.AllowDirect, DenyDelete: s.DenyDelete,
 		DenyPurge: s.DenyPurge, RePublish: &jetstream.RePublish{Source: s.RepublishSource, Destination: s.RepublishDestination, HeadersOnly: true},
@@ -87,7 +97,6 @@ func newRig(t *testing.T, shares []protocol.Share, users map[string]string) *rig
 	r.must(err)
 	r.bucket, err = js.KeyValue(r.within(), string(protocol.BucketDenied))
 	r.must(err)
-	return r
 }
 
 func (r *rig) must(err error) {
@@ -370,6 +379,24 @@ func TestServerThatIsBehindLetsNobodyIn(t *testing.T) {
 }
 
 // However many callouts see to it, a connection is closed once, and once on record.
+// A bucket that was restored, or made anew, has less than was read of it before, and
+// the broker need not have been away for that. Who is denied then is thrown out when
+// the bucket is believed, and does not stay until the list is next read as a whole.
+func TestBucketThatIsMadeAnewIsFollowed(t *testing.T) {
+	r := newRig(t, protocol.Shares(), users)
+	list := r.follow()
+	for i := range 10 {
+		r.deny(fmt.Sprintf("device-%d", 10+i))
+	}
+	r.eventually("the list is read", func() bool { return list.Len() == 10 })
+	r.make()
+	one := r.connect("device-1")
+	r.deny("device-1")
+	// In less than the minute after which the list is read as a whole in any case.
+	r.eventually("it is thrown out", one.IsClosed)
+	r.eventually("who is on the list no more is let in", func() bool { return list.Len() == 1 })
+}
+
 func TestConnectionIsOnRecordOnce(t *testing.T) {
 	const connections = 50
 	r := newRig(t, protocol.Shares(), users)

@@ -58,7 +58,9 @@ func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) e
 	doorbell, err := nc.Subscribe(protocol.AllDenials, func(msg *nats.Msg) {
 		// One that names no entry rings all the same.
 		sequence, _ := sequenceOf(msg.Header)
-		f.rung.Store(sequence)
+		if before := f.rung.Swap(sequence); sequence > 0 && sequence <= before {
+			f.anew.Store(true)
+		}
 		select {
 		case ring <- struct{}{}:
 		default:
@@ -99,10 +101,12 @@ func (l *List) Run(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) e
 type follower struct {
 	list *List
 	nc   *nats.Conn
-	// rung is the sequence of the entry that rang last; attempts is how often it is
-	// still tried to read it.
+	// rung is the sequence of the entry that rang last, or was the last when the whole
+	// list was first read; attempts is how often it is still tried to read it. Anew says
+	// that one rang which is no later than the one before: the bucket is another by now.
 	rung     atomic.Uint64
 	attempts int
+	anew     atomic.Bool
 	// whole is when the whole list was last read.
 	whole time.Time
 	// doubted is since when the bucket has had less than before; zero if it has not.
@@ -147,6 +151,9 @@ func (f *follower) step(ctx context.Context) time.Duration {
 }
 
 func (f *follower) read(ctx context.Context) error {
+	if f.anew.Swap(false) {
+		f.whole = time.Time{}
+	}
 	if time.Since(f.whole) < wholeInterval {
 		next, err := f.walk(ctx, f.list.reached, func(name string, denied bool) {
 			if !f.list.set(name, denied) {
@@ -190,6 +197,7 @@ func (f *follower) read(ctx context.Context) error {
 		f.list.chase.sweep(slices.Sorted(maps.Keys(names)))
 	}
 	f.list.reached, f.whole, f.all = next, time.Now(), false
+	f.rung.CompareAndSwap(0, next-1)
 	return nil
 }
 
