@@ -84,12 +84,17 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(m.decisions, m.latency, m.fetches, m.expelled, m.trail,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	// A rate can be taken only of a counter that was there before.
+	// A rate can be taken only of a counter that was there before: of the first token of
+	// its kind nothing would be seen.
 	m.decisions.WithLabelValues(string(audit.Admitted), "")
-	for _, reason := range []refusal.Reason{refusal.Shed, refusal.Stale, refusal.BadRequest, refusal.Throttled} {
-		m.decisions.WithLabelValues(string(audit.Dropped), string(reason))
+	for _, reason := range refusal.Reasons() {
+		result := audit.Refused
+		switch reason {
+		case refusal.Shed, refusal.Stale, refusal.BadRequest, refusal.Throttled:
+			result = audit.Dropped
+		}
+		m.decisions.WithLabelValues(string(result), string(reason))
 	}
-	m.decisions.WithLabelValues(string(audit.Refused), string(refusal.TooOften))
 	for _, result := range audit.Results() {
 		m.latency.WithLabelValues(string(result))
 	}

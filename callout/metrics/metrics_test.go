@@ -2,8 +2,10 @@ package metrics_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +51,14 @@ func TestMetrics(t *testing.T) {
 		`fleet_callout_queue_depth 3`, `fleet_callout_broker_connected 0`, `fleet_callout_keys_age_seconds -1`,
 		`fleet_callout_denied_names 2`, `fleet_callout_denied_age_seconds -1`, `fleet_callout_expelled_total 0`,
 	)
+	// The first of a kind is an increase only of what was there before.
+	for _, reason := range refusal.Reasons() {
+		result := audit.Refused
+		if slices.Contains([]refusal.Reason{refusal.Shed, refusal.Stale, refusal.BadRequest, refusal.Throttled}, reason) {
+			result = audit.Dropped
+		}
+		has(t, page(t, m), fmt.Sprintf(`fleet_callout_decisions_total{reason=%q,result=%q} 0`, reason, result))
+	}
 	m.Decided(&audit.Record{Result: audit.Admitted, Latency: time.Millisecond})
 	m.Decided(&audit.Record{Result: audit.Refused, Reason: refusal.Expired, Latency: time.Second})
 	m.Decided(&audit.Record{Result: audit.Dropped, Reason: refusal.Shed})
