@@ -170,6 +170,38 @@ func TestEveryDecisionIsKeptOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// A fleet comes back one by one. What is decided about it goes to the broker together
+// all the same, and nothing that was waiting for others to come is lost with the
+// connection.
+func TestDecisionsThatComeOneByOneShareMessages(t *testing.T) {
+	const n = 200
+	r := newRig(t)
+	r.stream()
+	tr := trail.New(trail.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- tr.Run(ctx, r.nc, nil) }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for i := range n {
+		tr.Add(decision(i))
+		<-tick.C
+	}
+	cancel()
+	r.must(<-ended)
+	r.run(tr)
+	r.flush(tr)
+	lines, messages := r.kept()
+	for i, l := range lines {
+		if l.ClientID != uint64(i) {
+			t.Fatalf("line %d is of decision %d", i, l.ClientID)
+		}
+	}
+	if len(lines) != n || messages > n/4 {
+		t.Errorf("%d lines in %d messages, want %d in %d at most", len(lines), messages, n, n/4)
+	}
+}
+
 // Decisions that are made while the broker is away, or has no stream, wait for it.
 func TestDecisionsWaitForTheBroker(t *testing.T) {
 	r := newRig(t)
