@@ -3,6 +3,7 @@ package connection
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -157,6 +158,67 @@ func TestIssuerComesBack(t *testing.T) {
 	}
 	m.fail.Store(nil)
 	await(t, up)
+}
+
+// A fleet whose broker restarts while the issuer is away comes back by what it has, and
+// nobody does whom the issuer turned away.
+func TestIssuerAwayLeavesTheTokenOfBefore(t *testing.T) {
+	kept := port.ForTest(t)
+	s := broker(t, kept.Number())
+	m := new(mint)
+	restart := func(failure error) {
+		t.Helper()
+		if failure == nil {
+			m.fail.Store(nil)
+		} else {
+			m.fail.Store(&failure)
+		}
+		s.Shutdown()
+		s.WaitForShutdown()
+		s = broker(t, kept.Number())
+	}
+	l, up := within(t, s.ClientURL(), m, quiet)
+	await(t, up)
+	first := l.Token()
+	for range 2 {
+		restart(fmt.Errorf("ask for a token: %w", credential.ErrUnreachable))
+		await(t, up)
+		if l.Token() != first {
+			t.Errorf("it connected with token %q, want %q again", l.Token(), first)
+		}
+	}
+	restart(nil)
+	await(t, up)
+	if l.Token() == first {
+		t.Error("the token of before is presented though the issuer gives another")
+	}
+	restart(&credential.Refusal{Status: 400, Code: "invalid_grant"})
+	for asked := m.number.Load(); m.number.Load() < asked+3; {
+		<-time.After(10 * time.Millisecond)
+	}
+	if s.NumClients() != 0 {
+		t.Error("it connected though the issuer refuses it")
+	}
+	m.fail.Store(nil)
+	await(t, up)
+}
+
+func TestTokenOfBeforeIsNotPresentedWhenItEnds(t *testing.T) {
+	unreachable := fmt.Errorf("ask for a token: %w", credential.ErrUnreachable)
+	for life, want := range map[time.Duration]bool{2 * leastLife: true, leastLife - time.Second: false, -time.Hour: false} {
+		tk := &tokens{pace: pace{spread: spread(0)}, log: quiet}
+		tk.keep(&credential.Token{ID: "1", Expiry: time.Now().Add(life)})
+		tk.hand()
+		tk.accepted()
+		if got := tk.again(t.Context(), unreachable); got != want || tk.ready() != want {
+			t.Errorf("with %s left it is presented again: %t", life, got)
+		}
+	}
+	tk := &tokens{pace: pace{spread: spread(0)}, log: quiet}
+	tk.keep(&credential.Token{ID: "1", Expiry: time.Now().Add(time.Hour)})
+	if tk.hand(); tk.again(t.Context(), unreachable) {
+		t.Error("a token that was never accepted is presented for ever")
+	}
 }
 
 // A client that the broker ends with an error it does not know is closed by the

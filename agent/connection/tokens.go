@@ -15,9 +15,15 @@ import (
 // signature. It is given up when it is old, since what the issuer says of the
 // device may have changed, and when it was presented so often that it may be the
 // token that is turned away.
+//
+// If the issuer cannot be asked, the token of the last connection is presented once
+// more, as long as it has leastLife left: the connection ends with it, as the last one
+// would have, so that nobody is let in for longer than the issuer has said.
 const (
 	staleAfter       = 5 * time.Minute
 	maxPresentations = 3
+	// leastLife is twice of what a callout may take off (its expiry_jitter).
+	leastLife = time.Minute
 )
 
 // tokens keeps the one token that the next attempt will present.
@@ -31,7 +37,8 @@ type tokens struct {
 	madeAt time.Time
 	// presentations counts how often the token was given out.
 	presentations int
-	last          string
+	// last is the token that was given out last, admitted that of the last connection.
+	last, admitted *credential.Token
 }
 
 // prepare waits as the next attempt should and has a token ready. It returns
@@ -54,13 +61,14 @@ func (t *tokens) prepare(ctx context.Context) bool {
 		}
 		token, err := t.minter.Mint(ctx)
 		if err == nil {
-			t.mu.Lock()
-			t.next, t.madeAt, t.presentations = &token, time.Now(), 0
-			t.mu.Unlock()
+			t.keep(&token)
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
+		}
+		if t.again(ctx, err) {
+			return true
 		}
 		pause := inVain.wait(t.pace.spread(), err)
 		t.report(ctx, inVain.away+inVain.others, err)
@@ -68,6 +76,32 @@ func (t *tokens) prepare(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// keep has a token presented from now on.
+func (t *tokens) keep(token *credential.Token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.next, t.madeAt, t.presentations = token, time.Now(), 0
+}
+
+// again keeps the token of the last connection if it has some life left, unless the
+// issuer was asked and refused: that is its word about the device.
+func (t *tokens) again(ctx context.Context, err error) bool {
+	t.mu.Lock()
+	next, admitted := t.next, t.admitted
+	t.mu.Unlock()
+	refusal := new(credential.Refusal)
+	if errors.As(err, &refusal) || admitted == nil || time.Until(admitted.Expiry) < leastLife {
+		return false
+	}
+	level := slog.LevelDebug
+	if next != admitted {
+		level = slog.LevelWarn
+	}
+	t.log.Log(ctx, level, "the issuer cannot be asked for an access token, presenting the last one again", "error", err)
+	t.keep(admitted)
+	return true
 }
 
 // report logs the first failure of a row, and then ever more seldom.
@@ -81,11 +115,12 @@ func (t *tokens) report(ctx context.Context, failures int, err error) {
 }
 
 // fresh reports whether there is a token for the next attempt, and drops one that
-// should not be presented again.
+// should not be presented again. For another than that of the last connection the
+// issuer is asked before every attempt.
 func (t *tokens) fresh() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.next == nil {
+	if t.next == nil || t.next == t.admitted {
 		return false
 	}
 	// A connection ends with its token: one with little life left is no good.
@@ -111,17 +146,18 @@ func (t *tokens) hand() string {
 	if t.next == nil {
 		return ""
 	}
-	t.last = t.next.ID
+	t.last = t.next
 	t.presentations++
 	t.pace.present()
 	return t.next.Secret()
 }
 
-// accepted notes that the broker took the token: the next connection has another.
+// accepted notes that the broker took the token: the next connection has another, if
+// the issuer can be asked.
 func (t *tokens) accepted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.next = nil
+	t.next, t.admitted = nil, t.last
 	t.pace.accept()
 }
 
@@ -129,7 +165,10 @@ func (t *tokens) accepted() {
 func (t *tokens) presented() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.last
+	if t.last == nil {
+		return ""
+	}
+	return t.last.ID
 }
 
 // wait returns false if ctx ended meanwhile.

@@ -15,7 +15,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// ErrUnreachable says that the issuer could not be asked.
+// ErrUnreachable says that the issuer could not be asked: nobody answers, or somebody
+// in its place who says so.
 var ErrUnreachable = errors.New("issuer cannot be reached")
 
 // Zitadel's token endpoint, and the grant.

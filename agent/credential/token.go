@@ -75,11 +75,17 @@ type answer struct {
 }
 
 // parseAnswer reads what the token endpoint said. The error is a [Refusal] or
-// wraps [ErrAnswer]; it never holds a token.
+// wraps [ErrAnswer] or [ErrUnreachable]; it never holds a token.
 func parseAnswer(status int, body []byte) (Token, error) {
 	var a answer
 	err := json.Unmarshal(body, &a)
-	if status != http.StatusOK {
+	switch status {
+	case http.StatusOK:
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		// Of somebody in between, or of an issuer without its database: about the device
+		// nothing is said.
+		return Token{}, fmt.Errorf("%w: it answers %d %s", ErrUnreachable, status, http.StatusText(status))
+	default:
 		return Token{}, &Refusal{Status: status, Code: brief(a.Code), Description: brief(a.Description)}
 	}
 	if err != nil || a.AccessToken == "" {

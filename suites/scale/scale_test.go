@@ -68,9 +68,10 @@ func TestSmallFleetComesBack(t *testing.T) {
 		if r.Back != devices || r.Lost != 0 {
 			t.Errorf("%s: %d back, %d lost", r.Scenario, r.Back, r.Lost)
 		}
-		// A new token for each outage; more only if one was turned away again and
-		// again, as happens on a machine that is short of processor time.
-		if r.Mints < devices {
+		// A new token for each outage, if there is an issuer; more only if one was turned
+		// away again and again, as happens on a machine that is short of processor time.
+		down := strings.Contains(r.Scenario, "issuer down")
+		if r.Mints < devices && !down {
 			t.Errorf("%s: %d tokens for %d devices", r.Scenario, r.Mints, devices)
 		}
 		// What a callout admits between the last look at its counters and its death is
@@ -81,7 +82,7 @@ func TestSmallFleetComesBack(t *testing.T) {
 		if r.P50 > r.P99 || r.P99 > r.Last || r.ServerCPU <= 0 || r.CalloutCPU <= 0 {
 			t.Errorf("%s: %+v", r.Scenario, r)
 		}
-		if strings.Contains(r.Scenario, "issuer down") && r.MintFailures == 0 {
+		if down && r.MintFailures == 0 {
 			t.Errorf("%s: no request to the issuer failed", r.Scenario)
 		}
 	}
