@@ -93,7 +93,7 @@ func assemble(c *config.Config, version string, log *slog.Logger) (*agent, error
 		return nil, err
 	}
 	a.link = connection.New(connection.Settings{
-		URL: c.Broker.URL, Device: c.Device, Spread: a.spread,
+		URL: c.Broker.URL, CAFile: c.Broker.CAFile, Device: c.Device, Spread: a.spread,
 		Handlers: map[string]nats.MsgHandler{
 			protocol.DoorbellSubject(c.Device):     func(msg *nats.Msg) { a.readClock(msg); a.follower.Doorbell(msg) },
 			protocol.CommandSubject(c.Device, "*"): func(msg *nats.Msg) { a.commands.Handle(msg) },

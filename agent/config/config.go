@@ -57,6 +57,10 @@ type Enrolment struct {
 // Broker is how the broker is reached.
 type Broker struct {
 	URL string
+	// CAFile holds the certificates that the broker's is checked against; with it the
+	// connection is made with TLS whatever the URL says. Empty for tls:// and wss:// by
+	// those that the system trusts.
+	CAFile string
 	// Jitter is the time over which the fleet's devices spread their connections,
 	// the longest random wait before one. Zero leaves it to what the operator
 	// publishes, which knows the fleet's size, and to DefaultJitter until it has.
@@ -128,6 +132,7 @@ func read(top *table.Table) (*Config, error) {
 		},
 		Broker: Broker{
 			URL:    broker.Broker("url", "the token"),
+			CAFile: path(broker, "ca_file", broker.Optional("ca_file", "")),
 			Jitter: broker.Duration("jitter", 0, 0, 5*time.Minute),
 		},
 		Podman: Podman{

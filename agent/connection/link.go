@@ -11,14 +11,16 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/internal/trust"
 	"github.com/seatrial/seatrial/protocol"
 )
 
 // ErrDown says that there is no connection at present.
 var ErrDown = errors.New("not connected to the broker")
 
-// What a link logs, at debug, of attempts that failed: [AttemptFailed] if the broker
-// could not be reached, [TurnedAway] if it was presented a token in vain.
+// What a link logs of attempts that failed, the first, second, fourth and so on of a row
+// as a warning: [AttemptFailed] if the broker could not be reached, [TurnedAway] if it was
+// presented a token in vain.
 const (
 	AttemptFailed = "could not connect to the broker"
 	TurnedAway    = "the broker did not let the device in"
@@ -31,9 +33,10 @@ type Minter interface {
 
 // Settings are how a [Link] connects.
 type Settings struct {
-	// URL is the broker's, several with commas between them.
-	URL    string
-	Device protocol.DeviceID
+	// URL is the broker's, several with commas between them. CAFile holds the
+	// authorities of its certificate, see [trust.Broker].
+	URL, CAFile string
+	Device      protocol.DeviceID
 	// Spread returns the time over which the fleet's devices spread their
 	// connections at present. It must not block.
 	Spread func() time.Duration
@@ -60,6 +63,8 @@ type Link struct {
 	log      *slog.Logger
 	tokens   *tokens
 	current  atomic.Pointer[nats.Conn]
+	// latest is the connection that was asked for last, whether it stands or not.
+	latest atomic.Pointer[nats.Conn]
 	// timeout bounds the wait for the broker's answer to a CONNECT.
 	timeout time.Duration
 }
@@ -76,7 +81,7 @@ func New(settings Settings, minter Minter, log *slog.Logger) *Link {
 
 // Run connects, and reconnects, until ctx ends.
 func (l *Link) Run(ctx context.Context) error {
-	for l.tokens.prepare(ctx) {
+	for l.tokens.prepare(ctx, nil) {
 		if err := l.hold(ctx); err != nil {
 			return err
 		}
@@ -93,6 +98,7 @@ func (l *Link) hold(ctx context.Context) error {
 		// Only what no attempt can change: a URL that is none, say.
 		return fmt.Errorf("connect to the broker at %s: %w", l.settings.URL, err)
 	}
+	l.latest.Store(nc)
 	err = l.subscribe(nc)
 	close(subscribed)
 	if err == nil {
@@ -135,13 +141,19 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 		nats.CustomInboxPrefix(protocol.InboxPrefix(l.settings.Device)),
 		nats.TokenHandler(l.tokens.hand),
 		nats.CustomReconnectDelay(func(int) time.Duration {
-			// This is called without the client's lock, before every attempt.
-			l.tokens.prepare(ctx)
+			// This is called without the client's lock, before every attempt. Of one that
+			// failed once the server was reached, the library tells in no other way.
+			var failure error
+			if nc := l.latest.Load(); nc != nil {
+				failure = nc.LastError()
+			}
+			l.tokens.prepare(ctx, failure)
 			return 0
 		}),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(),
 		nats.RetryOnFailedConnect(true),
+		trust.Broker(l.settings.CAFile),
 		nats.Timeout(l.timeout),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings),
@@ -154,7 +166,7 @@ func (l *Link) options(ctx context.Context, subscribed <-chan struct{}, closed c
 			l.log.WarnContext(ctx, "lost the broker", "error", err)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			l.log.DebugContext(ctx, AttemptFailed, "error", err)
+			l.tokens.failed(ctx, err)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			var subject string

@@ -46,8 +46,15 @@ func spread(d time.Duration) func() time.Duration { return func() time.Duration 
 // within runs a link and returns what is sent to for each connection.
 func within(t *testing.T, url string, m *mint, log *slog.Logger) (*Link, <-chan struct{}) {
 	t.Helper()
+	return run(t, Settings{URL: url}, m, log.Handler())
+}
+
+// run runs a link with these settings until the test ends.
+func run(t *testing.T, s Settings, m *mint, log slog.Handler) (*Link, <-chan struct{}) {
+	t.Helper()
 	up := make(chan struct{}, 100)
-	l := New(Settings{URL: url, Device: "device-1", Spread: spread(50 * time.Millisecond), Up: func() { up <- struct{}{} }}, m, log)
+	s.Device, s.Spread, s.Up = "device-1", spread(50*time.Millisecond), func() { up <- struct{}{} }
+	l := New(s, m, slog.New(log))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.Run(ctx) }()
@@ -287,7 +294,7 @@ func TestTokenIsForOneOutage(t *testing.T) {
 	}
 	prepare := func() {
 		t.Helper()
-		if !tk.prepare(t.Context()) || !tk.ready() {
+		if !tk.prepare(t.Context(), nil) || !tk.ready() {
 			t.Fatal("no token is ready")
 		}
 	}
@@ -316,7 +323,7 @@ func TestTokenIsForOneOutage(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if tk.prepare(ctx) {
+	if tk.prepare(ctx, nil) {
 		t.Error("a token was prepared although nobody wants it any more")
 	}
 }

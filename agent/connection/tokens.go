@@ -42,15 +42,20 @@ type tokens struct {
 }
 
 // prepare waits as the next attempt should and has a token ready. It returns
-// false if ctx ended.
-func (t *tokens) prepare(ctx context.Context) bool {
+// false if ctx ended. The failure is that of the last attempt, if it is known.
+func (t *tokens) prepare(ctx context.Context, failure error) bool {
 	t.mu.Lock()
 	turnedAway, refusals := t.pace.presented, t.pace.refusals
+	t.mu.Unlock()
+	switch {
+	case turnedAway:
+		t.log.Log(ctx, seldom(refusals), TurnedAway, "times", refusals, "error", failure)
+	case failure != nil:
+		t.failed(ctx, failure)
+	}
+	t.mu.Lock()
 	pause := t.pace.next()
 	t.mu.Unlock()
-	if turnedAway {
-		t.log.DebugContext(ctx, TurnedAway, "times", refusals, "again", pause)
-	}
 	if !wait(ctx, pause) {
 		return false
 	}
@@ -104,14 +109,19 @@ func (t *tokens) again(ctx context.Context, err error) bool {
 	return true
 }
 
-// report logs the first failure of a row, and then ever more seldom.
-func (t *tokens) report(ctx context.Context, failures int, err error) {
-	level := slog.LevelDebug
-	if failures&(failures-1) == 0 {
-		level = slog.LevelWarn
+// seldom is the level for a failure of a row that may be long: the first is a warning,
+// and then every one that is twice as late.
+func seldom(number int) slog.Level {
+	if number&(number-1) == 0 {
+		return slog.LevelWarn
 	}
+	return slog.LevelDebug
+}
+
+// report logs that there is no token.
+func (t *tokens) report(ctx context.Context, failures int, err error) {
 	var refusal *credential.Refusal
-	t.log.Log(ctx, level, "no access token, trying again", "failures", failures, "refused", errors.As(err, &refusal), "error", err)
+	t.log.Log(ctx, seldom(failures), "no access token, trying again", "failures", failures, "refused", errors.As(err, &refusal), "error", err)
 }
 
 // fresh reports whether there is a token for the next attempt, and drops one that
@@ -159,6 +169,14 @@ func (t *tokens) accepted() {
 	defer t.mu.Unlock()
 	t.next, t.admitted = nil, t.last
 	t.pace.accept()
+}
+
+// failed logs that an attempt presented no token, as nobody took it.
+func (t *tokens) failed(ctx context.Context, err error) {
+	t.mu.Lock()
+	attempts := t.pace.attempts
+	t.mu.Unlock()
+	t.log.Log(ctx, seldom(attempts), AttemptFailed, "attempts", attempts, "error", err)
 }
 
 // presented is the id of the token that was given out last.

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/seatrial/seatrial/agent/credential"
+	"github.com/seatrial/seatrial/internal/trust"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -54,15 +53,9 @@ func (t trusting) config() (*tls.Config, error) {
 	if t.caFile == "" {
 		return config, nil
 	}
-	data, err := os.ReadFile(t.caFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the enrolment service's certificates: %w", err)
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("read the enrolment service's certificates: %s holds none", t.caFile)
-	}
-	return config, nil
+	var err error
+	config.RootCAs, err = trust.Roots(t.caFile)
+	return config, err
 }
 
 // message is what can be sent.
