@@ -80,6 +80,7 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	denied := deny.New(deny.Options{Expelled: expelled(record), Log: log})
 	answers := service.New(service.Options{
 		URL:       c.NATS.URL,
+		CAFile:    c.NATS.CAFile,
 		UserSeed:  c.NATS.Seed,
 		Authority: authority,
 		Admission: admission.New(token.NewVerifier(c.Issuer, c.Project, keys, c.Rules.Claims()...), admission.Options{
@@ -114,7 +115,7 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	background.Go(func() { keys.Run(lasting) })
-	side := connection.Options{Name: "fleet-callout, deny list and audit", URL: c.NATS.URL, UserSeed: c.NATS.Seed, Log: log}
+	side := connection.Options{Name: "fleet-callout, deny list and audit", URL: c.NATS.URL, CAFile: c.NATS.CAFile, UserSeed: c.NATS.Seed, Log: log}
 	background.Go(func() {
 		err := connection.Keep(lasting, side, func(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) error {
 			group, ctx := errgroup.WithContext(ctx)

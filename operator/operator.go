@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/seatrial/seatrial/internal/trust"
 	"github.com/seatrial/seatrial/operator/api/v1alpha1"
 	"github.com/seatrial/seatrial/operator/bucket"
 	"github.com/seatrial/seatrial/operator/controller"
@@ -33,8 +36,9 @@ import (
 // Options say how an operator runs.
 type Options struct {
 	// BrokerURL is the broker's, SeedFile the file with the seed of the NKey user
-	// in account STATE, which nobody else may read.
-	BrokerURL, SeedFile string
+	// in account STATE, which nobody else may read. CAFile holds the authorities of the
+	// broker's certificate, see [trust.Broker].
+	BrokerURL, SeedFile, CAFile string
 	// HealthAddress and MetricsAddress are where probes and metrics are served;
 	// "0" is nowhere.
 	HealthAddress, MetricsAddress string
@@ -207,13 +211,24 @@ func (f follower) Start(ctx context.Context) error { return f(ctx) }
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
 func (f follower) NeedLeaderElection() bool { return false }
 
+// reconnectWait is the time between two attempts to connect, reconnectJitter what is added
+// to it at random.
+const (
+	reconnectWait   = 100 * time.Millisecond
+	reconnectJitter = time.Second
+)
+
 // connect returns a connection that is never given up. It need not stand yet.
 func connect(o Options, more ...nats.Option) (*nats.Conn, error) {
 	credentials, err := nats.NkeyOptionFromSeed(o.SeedFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the seed in %s: %w", o.SeedFile, err)
 	}
+	var made atomic.Pointer[nats.Conn]
 	attempts := rate.Sometimes{First: 1, Interval: 10 * time.Second}
+	failed := func(err error) {
+		attempts.Do(func() { slog.Warn("The broker cannot be reached; trying on.", "error", err) })
+	}
 	options := append([]nats.Option{
 		credentials,
 		nats.Name("fleet-operator"),
@@ -221,16 +236,21 @@ func connect(o Options, more ...nats.Option) (*nats.Conn, error) {
 		nats.RetryOnFailedConnect(true),
 		// An outage of the broker's configuration must not end the operator.
 		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.ReconnectJitter(100*time.Millisecond, time.Second),
+		nats.CustomReconnectDelay(func(int) time.Duration {
+			// Of an attempt that failed once the server was reached, the library tells in no
+			// other way.
+			if nc := made.Load(); nc != nil && nc.LastError() != nil {
+				failed(nc.LastError())
+			}
+			return reconnectWait + rand.N(reconnectJitter)
+		}),
+		trust.Broker(o.CAFile),
 		// What cannot be sent now must not be sent later, when it may be wrong.
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Warn("The broker is away.", "error", err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			attempts.Do(func() { slog.Warn("The broker cannot be reached; trying on.", "error", err) })
-		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { failed(err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { slog.Info("The broker is back.", "url", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			subject := ""
@@ -244,5 +264,6 @@ func connect(o Options, more ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the broker: %w", err)
 	}
+	made.Store(nc)
 	return nc, nil
 }

@@ -1,15 +1,7 @@
 package connection
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,67 +10,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/seatrial/seatrial/internal/trust/trusttest"
 )
 
-// authority makes certificates for 127.0.0.1.
-type authority struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
+// encrypted starts a broker that is reached with TLS alone.
+func encrypted(t *testing.T, by *trusttest.Authority) *server.Server {
 	t.Helper()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a := new(authority)
-	a.certificate, a.key = certify(t, template, nil)
-	return a
-}
-
-// certify makes a certificate and its key, signed by an authority or by itself.
-func certify(t *testing.T, template *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if by == nil {
-		by = &authority{template, key}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, by.certificate, &key.PublicKey, by.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate, key
-}
-
-// write keeps the authority's certificate in a file, as who replaces one does.
-func (a *authority) write(t *testing.T, file string) {
-	t.Helper()
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
-	if err := os.WriteFile(file+".new", text, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(file+".new", file); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// broker starts a broker that is reached with TLS alone.
-func (a *authority) broker(t *testing.T) *server.Server {
-	t.Helper()
-	certificate, key := certify(t, &x509.Certificate{
-		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}, a)
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, TLSTimeout: deadline.Seconds(), TLS: true,
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{certificate.Raw}, PrivateKey: key}}},
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, TLS: true, TLSTimeout: deadline.Seconds(), TLSConfig: by.Server(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -94,15 +34,15 @@ func (a *authority) broker(t *testing.T) *server.Server {
 // A broker is believed to be the fleet's only with a certificate of the authority that
 // is configured; if that is wrong, or replaced, it is read again.
 func TestAuthorityIsReadForEveryConnection(t *testing.T) {
-	right, wrong := newAuthority(t), newAuthority(t)
+	right, wrong := trusttest.New(t), trusttest.New(t)
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	s := right.broker(t)
+	s := encrypted(t, right)
 	for _, row := range []struct {
 		name    string
 		prepare func()
 	}{
 		{"no file", func() {}},
-		{"another authority", func() { wrong.write(t, file) }},
+		{"another authority", func() { wrong.Write(t, file) }},
 		{"no certificate in it", func() {
 			if err := os.WriteFile(file, []byte("nothing"), 0o600); err != nil {
 				t.Fatal(err)
@@ -124,7 +64,7 @@ func TestAuthorityIsReadForEveryConnection(t *testing.T) {
 					t.Fatal("no attempt")
 				}
 			}
-			right.write(t, file)
+			right.Write(t, file)
 			await(t, up)
 			if nc := l.current.Load(); !nc.IsConnected() || !nc.TLSRequired() {
 				t.Error("the connection is not encrypted")
@@ -144,7 +84,7 @@ func trusting(t *testing.T, url, file string) (*Link, failures, <-chan struct{})
 // Who pretends to be a broker without TLS is told nothing.
 func TestNothingIsToldWithoutTLS(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ca.pem")
-	newAuthority(t).write(t, file)
+	trusttest.New(t).Write(t, file)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

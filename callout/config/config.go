@@ -26,8 +26,12 @@ type Config struct {
 
 // NATS is how the broker is reached.
 type NATS struct {
-	URL  string
-	Seed []byte
+	URL string
+	// CAFile holds the certificates that the broker's is checked against; with it the
+	// connection is made with TLS whatever the URL says. Empty for tls:// by those that
+	// the system trusts.
+	CAFile string
+	Seed   []byte
 }
 
 // Keys are the seeds of the keys that the callout signs and decrypts with.
@@ -76,8 +80,9 @@ func load(file string, open opener) (*Config, error) {
 		Issuer:  top.Origin("issuer", "http", "https"),
 		Project: top.Text("project"),
 		NATS: NATS{
-			URL:  nats.Broker("url", "the seed file"),
-			Seed: open.seed(nats, "seed_file", nats.Text("seed_file"), userSeed),
+			URL:    nats.Broker("url", "the seed file"),
+			CAFile: named(nats, "ca_file"),
+			Seed:   open.seed(nats, "seed_file", nats.Text("seed_file"), userSeed),
 		},
 		Keys: Keys{
 			Account: open.seed(keys, "account_seed_file", keys.Text("account_seed_file"), accountSeed),

@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+	"golang.org/x/time/rate"
+
+	"github.com/seatrial/seatrial/internal/trust"
 )
 
 // How the callout holds on to its broker: it tries again quickly, for ever, and
@@ -20,6 +25,8 @@ const (
 	reconnectWait = 25 * time.Millisecond
 	pingInterval  = 5 * time.Second
 	maxPings      = 2
+	// sayAgain is the least time between two log lines about attempts that failed.
+	sayAgain = 10 * time.Second
 	// reopenWait is the time before a connection that was given up for good is
 	// replaced.
 	reopenWait = time.Second
@@ -29,10 +36,11 @@ const (
 type Options struct {
 	// Name shows in the broker's monitoring.
 	Name string
-	// URL is the broker's, UserSeed that of the callout's user in account AUTH.
-	URL      string
-	UserSeed []byte
-	Log      *slog.Logger
+	// URL is the broker's, and CAFile holds the authorities of its certificate, see
+	// [trust.Broker]. UserSeed is that of the callout's user in account AUTH.
+	URL, CAFile string
+	UserSeed    []byte
+	Log         *slog.Logger
 }
 
 // Keep has use work with a connection until ctx ends, and with another if that
@@ -75,14 +83,27 @@ func open(o Options, log *slog.Logger) (nc *nats.Conn, closed <-chan struct{}, e
 		return nil, nil, fmt.Errorf("user seed: %w", err)
 	}
 	gone := make(chan struct{})
+	var made atomic.Pointer[nats.Conn]
+	attempts := rate.Sometimes{First: 1, Interval: sayAgain}
+	failed := func(err error) {
+		attempts.Do(func() { log.Warn("The broker cannot be reached; trying on.", "error", err) })
+	}
 	nc, err = nats.Connect(o.URL,
 		nats.Name(o.Name),
 		nats.Nkey(public, user.Sign),
+		trust.Broker(o.CAFile),
 		nats.Timeout(Timeout),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.CustomReconnectDelay(func(int) time.Duration {
+			// Of an attempt that failed once the server was reached, the library tells in no
+			// other way.
+			if nc := made.Load(); nc != nil && nc.LastError() != nil {
+				failed(nc.LastError())
+			}
+			return reconnectWait + rand.N(reconnectWait)
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { failed(err) }),
 		// An answer that waits for the connection to come back is for nobody.
 		nats.ReconnectBufSize(-1),
 		// Two equal authorization errors would otherwise end the connection for
@@ -107,5 +128,6 @@ func open(o Options, log *slog.Logger) (nc *nats.Conn, closed <-chan struct{}, e
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to broker %s: %w", o.URL, err)
 	}
+	made.Store(nc)
 	return nc, gone, nil
 }

@@ -31,9 +31,10 @@ type Admission interface {
 
 // Options say what a service works with. Zero limits take the defaults.
 type Options struct {
-	// URL is the broker's, UserSeed that of the callout's user in account AUTH.
-	URL      string
-	UserSeed []byte
+	// URL is the broker's, CAFile holds the authorities of its certificate, and UserSeed
+	// is that of the callout's user in account AUTH.
+	URL, CAFile string
+	UserSeed    []byte
 
 	Authority *Authority
 	Admission Admission
@@ -115,7 +116,7 @@ func (s *Service) Queued() int { return len(s.queue) }
 // until ctx ends. It then takes no more, finishes those it has, and returns nil.
 // The broker need not be there yet. An error means that the options are wrong.
 func (s *Service) Run(ctx context.Context, ready <-chan struct{}) error {
-	o := connection.Options{Name: "fleet-callout", URL: s.options.URL, UserSeed: s.options.UserSeed, Log: s.options.Log}
+	o := connection.Options{Name: "fleet-callout", URL: s.options.URL, CAFile: s.options.CAFile, UserSeed: s.options.UserSeed, Log: s.options.Log}
 	return connection.Keep(ctx, o, func(ctx context.Context, nc *nats.Conn, closed <-chan struct{}) error {
 		s.conn.Store(nc)
 		return s.serve(ctx, nc, closed, ready)

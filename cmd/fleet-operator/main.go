@@ -20,6 +20,7 @@ import (
 func main() {
 	var o operator.Options
 	flag.StringVar(&o.BrokerURL, "nats-url", "", "URL of the broker")
+	flag.StringVar(&o.CAFile, "nats-ca-file", "", "file with the authorities of the broker's certificate (PEM), read for every connection, which is then made with TLS; without it the URL decides, and the system's are trusted")
 	flag.StringVar(&o.SeedFile, "nats-seed-file", "", "file with the seed of the operator's NKey in account STATE, mode 0600")
 	flag.StringVar(&o.HealthAddress, "health-probe-bind-address", "127.0.0.1:8081", "where /healthz and /readyz are served; 0 for nowhere")
 	flag.StringVar(&o.MetricsAddress, "metrics-bind-address", "0", "where /metrics is served; 0 for nowhere")

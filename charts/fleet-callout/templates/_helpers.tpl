@@ -28,6 +28,9 @@ rules_file = "/config/rules.toml"
 
 [nats]
 url = {{ .Values.nats.url | quote }}
+{{- if .Values.nats.caSecret }}
+ca_file = {{ printf "/nats-ca/%s" (.Values.nats.caKey | default "ca.crt") | quote }}
+{{- end }}
 seed_file = {{ printf "/seeds/%s" .Values.seeds.user | quote }}
 
 [keys]
