@@ -16,10 +16,10 @@ func TestNobodyComesInPastTheCallout(t *testing.T) {
 	if err != nil || len(found) > 0 {
 		t.Errorf("the configuration: %v, %v", found, err)
 	}
-	if found, err = bypass.Connect(t.Context(), f.url); err != nil || len(found) > 0 {
+	if found, err = bypass.Connect(t.Context(), f.url, ""); err != nil || len(found) > 0 {
 		t.Errorf("who tries: %v, %v", found, err)
 	}
-	if found, err = bypass.AsCallout(t.Context(), f.url, []byte(f.caller.seed)); err != nil || len(found) > 0 {
+	if found, err = bypass.AsCallout(t.Context(), f.url, "", []byte(f.caller.seed)); err != nil || len(found) > 0 {
 		t.Errorf("the callout itself: %v, %v", found, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/seatrial/seatrial/internal/trust"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -151,13 +152,13 @@ func streams(ctx context.Context, base string) (*jsz, error) {
 // ErrNotAdmitted says that the server does not let the callout's own user in.
 var ErrNotAdmitted = errors.New("the callout's user is not let in: is its key among auth_users, and in account " + protocol.AccountAuth + "?")
 
-// AsCallout comes in to a running server at address as the callout does, with the
-// seed of its user, and finds what keeps it from reading the deny list or from closing
+// AsCallout comes in to a running server at address as the callout does, knowing it as
+// [Connect] does, with the seed of its user, and finds what keeps it from reading the deny list or from closing
 // connections, or lets it write there. It changes nothing: what it tries to write
 // expects what cannot be, and nobody has the connection that it asks to be closed. An
 // error means that it could not be tried; it wraps [ErrNotAdmitted] if that was the
 // seed's fault.
-func AsCallout(ctx context.Context, address string, seed []byte) ([]Finding, error) {
+func AsCallout(ctx context.Context, address, caFile string, seed []byte) ([]Finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	user, err := nkeys.FromSeed(seed)
@@ -168,7 +169,7 @@ func AsCallout(ctx context.Context, address string, seed []byte) ([]Finding, err
 	if err != nil {
 		return nil, fmt.Errorf("come in as the callout: %w", err)
 	}
-	nc, err := dial(address, nats.Nkey(public, user.Sign))
+	nc, err := dial(address, nats.Nkey(public, user.Sign), trust.Broker(caFile))
 	switch {
 	case refused(err):
 		return nil, fmt.Errorf("come in as the callout: %w: %w", ErrNotAdmitted, err)

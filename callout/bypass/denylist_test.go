@@ -90,7 +90,7 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 			if got := kinds(found); err != nil || !slices.Equal(got, row.monitor) {
 				t.Errorf("monitoring tells of\n%q (%v), want\n%q", got, err, row.monitor)
 			}
-			found, err = bypass.AsCallout(t.Context(), s.url, b.seeds[b.keys.callout])
+			found, err = bypass.AsCallout(t.Context(), s.url, "", b.seeds[b.keys.callout])
 			if got := kinds(found); err != nil || !slices.Equal(got, row.callout) {
 				t.Errorf("the callout finds\n%q (%v), want\n%q", got, err, row.callout)
 			}
@@ -102,10 +102,10 @@ func TestCalloutThatIsNotLetIn(t *testing.T) {
 	b := newBroker(newKeys(t))
 	b.callout = "account: AUTH"
 	s := run(t, b)
-	if _, err := bypass.AsCallout(t.Context(), s.url, b.seeds[b.other]); !errors.Is(err, bypass.ErrNotAdmitted) {
+	if _, err := bypass.AsCallout(t.Context(), s.url, "", b.seeds[b.other]); !errors.Is(err, bypass.ErrNotAdmitted) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := bypass.AsCallout(t.Context(), s.url, []byte("no seed")); err == nil {
+	if _, err := bypass.AsCallout(t.Context(), s.url, "", []byte("no seed")); err == nil {
 		t.Error("came in with no seed")
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seatrial/seatrial/internal/trust"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -162,8 +163,9 @@ func page(ctx context.Context, address string, into any) error {
 }
 
 // Connect tries to come in to a running server at address, nats://host:port, as
-// nobody may. An error means that it could not be tried.
-func Connect(ctx context.Context, address string) ([]Finding, error) {
+// nobody may. A server with TLS is known by an authority in caFile, by those that the
+// system trusts if it is empty. An error means that it could not be tried.
+func Connect(ctx context.Context, address, caFile string) ([]Finding, error) {
 	required, err := greeting(ctx, address)
 	if err != nil {
 		return nil, err
@@ -182,7 +184,7 @@ func Connect(ctx context.Context, address string) ([]Finding, error) {
 		{AnyToken, "who sends a token that nobody made came in", nats.Token("verify")},
 		{PasswordUser, "who sends a name and a password that nobody gave came in", nats.UserInfo("verify", "verify")},
 	} {
-		var options []nats.Option
+		options := []nats.Option{trust.Broker(caFile)}
 		if attempt.option != nil {
 			options = append(options, attempt.option)
 		}

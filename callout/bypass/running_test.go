@@ -149,7 +149,7 @@ websocket { listen: "127.0.0.1:-1", no_tls: true, no_auth_user: a }`
 			if got := kinds(found); !slices.Equal(got, row.monitor) {
 				t.Errorf("monitoring tells of\n%q, want\n%q\n%v", got, row.monitor, found)
 			}
-			found, err = bypass.Connect(t.Context(), s.url)
+			found, err = bypass.Connect(t.Context(), s.url, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestServerThatCannotBeAsked(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"nats://127.0.0.1:1", "http://127.0.0.1:1", "nats://a:b@127.0.0.1:1", "::", "nats://" + strings.TrimPrefix(page.URL, "http://")} {
-		if _, err := bypass.Connect(t.Context(), address); err == nil {
+		if _, err := bypass.Connect(t.Context(), address, ""); err == nil {
 			t.Errorf("%s: tried", address)
 		} else if strings.Contains(err.Error(), "a:b") {
 			t.Errorf("it tells a password: %v", err)
@@ -193,10 +193,16 @@ func TestAttemptThatCouldNotBeMadeIsNoRefusal(t *testing.T) {
 			b := newBroker(newKeys(t))
 			b.callout, b.list, b.top = "account: AUTH", nil, top
 			s := run(t, b)
-			if found, err := bypass.Connect(t.Context(), s.url); err == nil {
+			if found, err := bypass.Connect(t.Context(), s.url, ""); err == nil {
 				t.Errorf("no attempt was made, and it found %v", found)
 			}
 		})
+	}
+	b := newBroker(newKeys(t))
+	b.callout, b.list, b.top = "account: AUTH", nil, fmt.Sprintf("tls { cert_file: %q, key_file: %q }", certificate, key)
+	s := run(t, b)
+	if found, err := bypass.Connect(t.Context(), s.url, certificate); err != nil || len(found) > 0 {
+		t.Errorf("with the authority that is configured it found %v, %v", found, err)
 	}
 }
 
@@ -223,10 +229,10 @@ func TestOtherServersOfAClusterAreNotTried(t *testing.T) {
 		}
 	}
 
-	if found, err := bypass.Connect(t.Context(), s.url); err != nil || len(found) > 0 {
+	if found, err := bypass.Connect(t.Context(), s.url, ""); err != nil || len(found) > 0 {
 		t.Errorf("found %v, error %v", found, err)
 	}
-	if _, err := bypass.AsCallout(t.Context(), s.url, b.seeds[b.other]); !errors.Is(err, bypass.ErrNotAdmitted) {
+	if _, err := bypass.AsCallout(t.Context(), s.url, "", b.seeds[b.other]); !errors.Is(err, bypass.ErrNotAdmitted) {
 		t.Errorf("as another than the callout: %v", err)
 	}
 }

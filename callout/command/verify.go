@@ -82,13 +82,16 @@ func (r request) sensible() bool {
 // there are none.
 func findBypasses(ctx context.Context, r request, _ io.Reader, stdout, _ io.Writer) (clean bool, err error) {
 	o := bypass.Options{Known: r.known}
-	var seed []byte // of the callout's user
+	var (
+		seed   []byte // of the callout's user
+		caFile string
+	)
 	if r.config != "" {
 		c, err := config.Load(r.config)
 		if err != nil {
 			return false, err
 		}
-		seed = c.NATS.Seed
+		seed, caFile = c.NATS.Seed, c.NATS.CAFile
 		if o.User, o.Issuer, o.XKey, err = publicKeys(c); err != nil {
 			return false, err
 		}
@@ -100,12 +103,12 @@ func findBypasses(ctx context.Context, r request, _ io.Reader, stdout, _ io.Writ
 	}{
 		{r.serverConfig, func() ([]bypass.Finding, error) { return bypass.File(r.serverConfig, o) }},
 		{r.monitor, func() ([]bypass.Finding, error) { return bypass.Monitor(ctx, r.monitor, o) }},
-		{r.serverURL, func() ([]bypass.Finding, error) { return bypass.Connect(ctx, r.serverURL) }},
+		{r.serverURL, func() ([]bypass.Finding, error) { return bypass.Connect(ctx, r.serverURL, caFile) }},
 		{r.serverURL, func() ([]bypass.Finding, error) {
 			if len(seed) == 0 {
 				return nil, nil
 			}
-			return bypass.AsCallout(ctx, r.serverURL, seed)
+			return bypass.AsCallout(ctx, r.serverURL, caFile, seed)
 		}},
 	} {
 		if source.given == "" {
