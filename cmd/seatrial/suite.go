@@ -23,6 +23,8 @@ type suite struct {
 	specs  int
 	// bounds are what its specs promise, in time.
 	bounds []interval.Defaults
+	// ledger says that one of them keeps the ledger, for as long as is asked for.
+	ledger bool
 }
 
 // rehearsed is the suite that is run unless another is asked for.
@@ -30,9 +32,9 @@ const rehearsed = "rehearsal"
 
 // suites are all that can be run, by name.
 var suites = map[string]suite{
-	rehearsed:   {"suites/rehearsal", rehearsal.Specs, []interval.Defaults{trial.Intervals()}},
-	"chaos":     {"suites/chaos", chaos.Specs, []interval.Defaults{trial.Intervals(), chaos.Intervals()}},
-	"isolation": {"suites/isolation", isolation.Specs, []interval.Defaults{trial.Intervals()}},
+	rehearsed:   {folder: "suites/rehearsal", specs: rehearsal.Specs, bounds: []interval.Defaults{trial.Intervals()}},
+	"chaos":     {folder: "suites/chaos", specs: chaos.Specs, bounds: []interval.Defaults{trial.Intervals(), chaos.Intervals()}, ledger: true},
+	"isolation": {folder: "suites/isolation", specs: isolation.Specs, bounds: []interval.Defaults{trial.Intervals()}},
 }
 
 // compile compiles the suite while the stack comes up. The returned function

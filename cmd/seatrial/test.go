@@ -86,7 +86,7 @@ func (w *work) rehearse(ctx context.Context, record *report.Report, asked suite,
 	if err := os.MkdirAll(w.Folder, 0o700); err != nil {
 		return fmt.Errorf("make the folder for reports: %w", err)
 	}
-	for _, bound := range loosened(interval.From(w.Context(ctx)), asked.bounds...) {
+	for _, bound := range append(loosened(interval.From(w.Context(ctx)), asked.bounds...), asked.shortened()...) {
 		record.AddLoosened(bound)
 	}
 	ran := w.runSuite(ctx, asked, compiled, focus)
@@ -150,6 +150,15 @@ func loosened(bounds *interval.Set, promised ...interval.Defaults) (all []string
 		}
 	}
 	return all
+}
+
+// shortened says so if the fleet is disturbed for less time than it is by default.
+func (s suite) shortened() []string {
+	settings, err := ledger.Ask(os.Getenv)
+	if !s.ledger || err != nil || settings.Duration >= ledger.DefaultDuration {
+		return nil
+	}
+	return []string{fmt.Sprintf("the ledger is kept for %s instead of %s by $%s", settings.Duration, ledger.DefaultDuration, ledger.DurationVariable)}
 }
 
 // suiteReport is where the suite writes what became of its specs. It is no

@@ -275,6 +275,27 @@ func TestSuiteMayTakeAsLongAsItsLedger(t *testing.T) {
 	}
 }
 
+// A verdict is not bought by disturbing for a moment only.
+func TestLedgerThatIsCutShortIsNamed(t *testing.T) {
+	for _, row := range []struct{ duration, suite, says string }{
+		{"10s", "chaos", "loosened: the ledger is kept for 10s instead of 1m0s"},
+		{"1m", "chaos", ""}, {"1h", "chaos", ""}, {"", "chaos", ""}, {"10s", rehearsed, ""},
+	} {
+		var out bytes.Buffer
+		w, program := staged(t, &out, ginkgo.SpecReport{State: ginkgo.SpecStatePassed}, "cp $said $report")
+		t.Setenv(ledger.DurationVariable, row.duration)
+		asked := suites[row.suite]
+		asked.folder, asked.specs, asked.bounds = "", 1, nil
+		if err := w.rehearse(t.Context(), w.report(true), asked, program, ""); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(out.String(), row.says) || strings.Contains(out.String(), "looser bounds") != (row.says != "") {
+			t.Errorf("%s of %q: %s", row.suite, row.duration, out.String())
+		}
+		w.done()
+	}
+}
+
 // Who is killed cannot end the suite: it would go on killing brokers, and hold the
 // environment, with nobody to tell.
 func TestSuiteEndsWithItsCommand(t *testing.T) {
