@@ -130,6 +130,28 @@ func othersKeys(b protocol.Bucket) []protocol.DeviceID {
 	return []protocol.DeviceID{victim}
 }
 
+// Whatever the server's source says and asks beside JetStream is said and listened to
+// by everybody: what servers ask each other, tell of accounts, and agree upon.
+func TestEverythingOfTheServersIsTried(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, settings{})
+	rows := rowsOf(t, f.target)
+	known := serverConstants(t, `^\$(SYS|JSC|NRG|GR|GNR|LDS|MQTT)\.`)
+	if len(known) < 40 {
+		t.Fatalf("the server's source names only %d subjects: %v", len(known), known)
+	}
+	for _, who := range []matrix.Party{matrix.Device, matrix.Admin, matrix.Observer, matrix.Service} {
+		for _, form := range known {
+			subject := regexp.MustCompile(pattern(form, ""))
+			for _, kind := range []matrix.Kind{matrix.Publications, matrix.Subscriptions} {
+				if !covered(rows, who, kind, subject, "") {
+					t.Errorf("no %s tries %s by %s", who, form, kind)
+				}
+			}
+		}
+	}
+}
+
 // Every header that the server's source knows is put on a write.
 func TestEveryHeaderIsTried(t *testing.T) {
 	t.Parallel()

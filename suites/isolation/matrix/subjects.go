@@ -1,6 +1,7 @@
 package matrix
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/seatrial/seatrial/protocol"
@@ -12,15 +13,49 @@ const guessed = "qXbJqRQ0Kb5iWkXnTfU1Zd"
 // otherAdmin is an admin who is not the target's.
 const otherAdmin = "another-admin"
 
+// serversSubjects are what servers tell of accounts and ask each other, and by which
+// they agree, as their source knows it: a test compares. Nobody is to hear or to say any.
+func serversSubjects() []string {
+	subjects := []string{
+		"$SYS.REQ.SERVER.NA.KICK", "$SYS.REQ.SERVER.NA.LDM", "$SYS.REQ.SERVER.NA.RELOAD", "$SYS.REQ.SERVER.PING.IDZ", "$SYS.REQ.ACCOUNT.PING.CONNZ",
+		"$SYS.REQ.ACCOUNT.NSUBS", "$SYS.REQ.CLAIMS.PACK", "$SYS.REQ.CLAIMS.LIST", "$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.CLAIMS.DELETE",
+		"$SYS.DEBUG.SUBSCRIBERS", "$SYS.LATENCY.M2.x", "$SYS._INBOX.x", "$SYS._INBOX.x.y", "$SYS._INBOX_.x",
+		"$SYS.SERVER.NA.STATSZ", "$SYS.SERVER.NA.LAMEDUCK", "$SYS.SERVER.NA.SHUTDOWN", "$SYS.SERVER.NA.CLIENT.AUTH.ERR", "$SYS.ACCOUNT.CLIENT.AUTH.ERR",
+		"$SYS.SERVER.NA.OCSP.PEER.CONN.REJECT", "$SYS.SERVER.NA.OCSP.PEER.LINK.INVALID",
+		"$SYS.JSC.STREAM.ASSIGNMENT.RESULT", "$SYS.JSC.STREAM.ASSIGNMENT.RECONCILE", "$SYS.JSC.CONSUMER.ASSIGNMENT.RESULT",
+		"$SYS.JSC.CONSUMER.ASSIGNMENT.RECONCILE", "$SYS.JSC.CONSUMER.ASSIGNMENT.CREATE", "$SYS.JSC.CONSUMER.ASSIGNMENT.DELETE",
+		"$JSC.SI.x.y", "$JSC.CI.x.y.z", "$JSC.ARU.x.y",
+		"$NRG.AE.x", "$NRG.P.x", "$NRG.RP.x", "$NRG.R.x", "$NRG.CR.x", "$NRG.CP.x", "$NRG.V.x",
+	}
+	for _, account := range []string{protocol.AccountState, protocol.AccountDevices} {
+		for _, event := range []string{"CONNECT", "DISCONNECT", "LEAFNODE.CONNECT", "SERVER.CONNS", "CLAIMS.UPDATE"} {
+			subjects = append(subjects, "$SYS.ACCOUNT."+account+"."+event)
+		}
+		subjects = append(subjects, "$SYS.SERVER.ACCOUNT."+account+".CONNS", "$SYS.REQ.USER."+account+".INFO",
+			"$SYS.REQ.ACCOUNT."+account+".CLAIMS.LOOKUP", "$SYS.REQ.ACCOUNT."+account+".CLAIMS.UPDATE")
+	}
+	return subjects
+}
+
+// further returns the subjects, and those of more that are not among them.
+func further(subjects, more []string) []string {
+	for _, subject := range more {
+		if !slices.Contains(subjects, subject) {
+			subjects = append(subjects, subject)
+		}
+	}
+	return subjects
+}
+
 // systemSubjects are the server's own, to listen to.
 func systemSubjects() []string {
-	return []string{
+	return further([]string{
 		"$SYS.>", "$SYS.*", "$SYS.REQ.>", "$SYS.REQ.USER.AUTH", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.>",
 		"$SYS.SERVER.>", "$SYS.SERVER.*.CLIENT.AUTH.ERR", "$SYS.ACCOUNT.>", "$SYS.ACCOUNT." + protocol.AccountDevices + ".CONNECT",
 		"$SYS.ACCOUNT." + protocol.AccountDevices + ".DISCONNECT", "$SYS._INBOX.>", "$SYS.LATENCY.>", "$SYS.DEBUG.>",
 		"$SRV.>", "$SRV.PING", "$SRV.INFO", "$SRV.STATS", "$SRV.PING.callout",
 		"_R_.>", "_R_.*", "_GR_.>", "$GR.>", "$NRG.>", "$NRG.V.>", "$JSC.>", "$LDS.>", "$MQTT.>", "$MQTT.msgs.>", "$MQTT.sess.>", "$GNR.>",
-	}
+	}, serversSubjects())
 }
 
 // subscriptionRows are about what must not be heard.
@@ -106,7 +141,7 @@ func publicationRows(t *Target) (rows []Row) {
 			add(who, Device, protocol.CommandSubject(t.Victim, protocol.VerbPing), protocol.CommandSubject(t.Victim, protocol.VerbReconcile), protocol.AllCommands)
 			add(who, Admin, protocol.AdminInboxPrefix(t.Admin)+"."+guessed)
 		}
-		add(who, Fleet, "_R_.x", "_GR_.x.y", "$GR.x", "$NRG.V.x", "$JSC.x", "$LDS.x", "$MQTT.msgs.x", "$SRV.PING", "$SRV.INFO.callout", "_INBOX."+guessed, "anything", ">", "*")
+		add(who, Fleet, "_R_.x", "_GR_.x.y", "$GR.x", "$JSC.x", "$LDS.x", "$MQTT.msgs.x", "$SRV.PING", "$SRV.INFO.callout", "_INBOX."+guessed, "anything", ">", "*")
 	}
 	add(Device, Device, protocol.CommandSubject(t.Victim, protocol.VerbPing), protocol.CommandSubject(t.Victim, protocol.VerbReconcile),
 		protocol.AllCommands, "device."+string(t.Victim)+".command.*")
@@ -135,5 +170,5 @@ func systemPublications() []string {
 			subjects = append(subjects, "$SYS.REQ.ACCOUNT."+account+"."+what)
 		}
 	}
-	return subjects
+	return further(subjects, serversSubjects())
 }
