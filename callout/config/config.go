@@ -86,7 +86,7 @@ func load(file string, open opener) (*Config, error) {
 		},
 		Keys: Keys{
 			Account: open.seed(keys, "account_seed_file", keys.Text("account_seed_file"), accountSeed),
-			Curve:   open.seed(keys, "xkey_seed_file", named(keys, "xkey_seed_file"), curveSeed),
+			Curve:   open.seed(keys, "xkey_seed_file", keys.Optional("xkey_seed_file", ""), curveSeed),
 		},
 		Rules:       choose(top),
 		HTTPAddress: address(http),

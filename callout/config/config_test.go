@@ -185,7 +185,6 @@ func TestBadConfiguration(t *testing.T) {
 		"one name for both roles":  {map[string]string{"roles.device": `"fleet-admin"`}, []string{"roles"}},
 		"a role without a name":    {map[string]string{"roles.device": `""`}, []string{"roles.device"}},
 		"roles by a wildcard":      {map[string]string{"roles.device": `"edge-*"`, "roles.admin": `">"`}, []string{"roles.admin", "roles.device"}},
-		"xkey without a file":      {map[string]string{"keys.xkey_seed_file": `""`}, []string{"keys.xkey_seed_file"}},
 		"seed that is not there":   {map[string]string{"nats.seed_file": `"/nowhere"`}, []string{"nats.seed_file"}},
 		"seed of another kind":     {map[string]string{"nats.seed_file": wrongKind, "keys.account_seed_file": wrongKind, "keys.xkey_seed_file": wrongKind}, []string{"keys.account_seed_file", "keys.xkey_seed_file", "nats.seed_file"}},
 		"account's seed as user's": {map[string]string{"nats.seed_file": f.good["keys.account_seed_file"]}, []string{"nats.seed_file"}},

@@ -10,8 +10,8 @@ import (
 )
 
 // named is what a key says, if it is there. One without a text was not meant for none:
-// without a role everybody who has a rule's claims would fit, without a rules file the
-// built-in rules would decide, and without a curve key tokens come in the clear.
+// without a role everybody who has a rule's claims would fit, and without a rules file
+// the built-in rules would decide.
 func named(t *table.Table, key string) string {
 	if !t.Has(key) {
 		return ""
