@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,8 @@ type fleet struct {
 	peer    *server.Server
 	peerURL string
 	routes  []string
+	// between is what lies on the way of each of the two to the other.
+	between []*relay
 	// open brokers ask no callout.
 	open bool
 }
@@ -80,6 +83,9 @@ func withLeaves(tb testing.TB, f *fleet) { f.leaves = port.ForTest(tb).Address()
 func clustered(tb testing.TB, f *fleet) {
 	f.peerURL = "nats://" + port.ForTest(tb).Address()
 	f.routes = []string{port.ForTest(tb).Address(), port.ForTest(tb).Address()}
+	for _, route := range f.routes {
+		f.between = append(f.between, newRelay(tb, route))
+	}
 }
 
 // newFleet starts issuer and broker; both end with the test.
@@ -118,7 +124,9 @@ func (f *fleet) startBroker(tb testing.TB) {
 		}
 	}
 	if f.peer != nil {
-		eventually(tb, "the servers have found each other", func() bool { return f.broker.JetStreamIsLeader() || f.peer.JetStreamIsLeader() })
+		eventually(tb, "the servers have found each other", func() bool {
+			return slices.ContainsFunc(f.servers(), func(s *server.Server) bool { return s.JetStreamIsLeader() && len(s.JetStreamClusterPeers()) == 2 })
+		})
 	}
 }
 
@@ -182,11 +190,12 @@ func (f *fleet) serverConfig(name, url string) string {
 	}
 	cluster := ""
 	if f.routes != nil {
-		own, other := f.routes[0], f.routes[1]
+		own, other := 0, 1
 		if name != "broker" {
 			own, other = other, own
 		}
-		cluster = fmt.Sprintf("cluster { name: fleet, listen: %q, routes: [ %q ] }", own, "nats-route://"+other)
+		cluster = fmt.Sprintf("cluster { name: fleet, listen: %q, advertise: %q, routes: [ %q ] }",
+			f.routes[own], f.between[own].address, "nats-route://"+f.between[other].address)
 	}
 	asks := fmt.Sprintf("auth_callout { issuer: %s, account: %s, auth_users: [ %s, %s, %s ], %s }",
 		f.account.public, protocol.AccountAuth, f.caller.public, f.operator.public, f.admin.public, xkey)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -30,6 +31,10 @@ const maxConnections = 1024
 
 // idle is how long expel waits when nobody is to be looked for.
 const idle = time.Hour
+
+// rollInterval is the time between two roll calls of the servers. One that was out of
+// reach for longer than anybody is looked for has kept the connections that it had.
+const rollInterval = time.Second
 
 // answerTimeout is how long a server may take to list connections before that is
 // worth a line in the log.
@@ -58,6 +63,10 @@ type (
 			Description string `json:"description"`
 		} `json:"error"`
 	}
+	// absent asks for a connection that there is not, which costs a server nothing.
+	absent struct {
+		Client uint64 `json:"cid"`
+	}
 	kick struct {
 		Client uint64 `json:"cid"`
 	}
@@ -69,8 +78,10 @@ type (
 type bouncer struct {
 	list *List
 	nc   *nats.Conn
-	// listings and kicks are where the servers' answers go; a kick's is below it.
-	listings, kicks string
+	// listings, kicks and roll are where the servers' answers go; a kick's is below it.
+	listings, kicks, roll string
+	// present is when each server last answered the roll call, by its id.
+	present map[string]time.Time
 	// asked is since when an answer has been waited for; zero if none is.
 	asked time.Time
 	// answers gets a value for each listing.
@@ -85,14 +96,16 @@ type bouncer struct {
 
 // expel has the connections closed of those who are due, until ctx ends.
 func (l *List) expel(ctx context.Context, nc *nats.Conn) error {
-	b := &bouncer{list: l, nc: nc, listings: nc.NewInbox(), kicks: nc.NewInbox(), answers: make(chan struct{}, 1), closing: make(map[string]Expulsion)}
-	for subject, handle := range map[string]nats.MsgHandler{b.listings: b.listed, b.kicks + ".>": b.kicked} {
+	b := &bouncer{list: l, nc: nc, listings: nc.NewInbox(), kicks: nc.NewInbox(), roll: nc.NewInbox(), present: make(map[string]time.Time), answers: make(chan struct{}, 1), closing: make(map[string]Expulsion)}
+	for subject, handle := range map[string]nats.MsgHandler{b.listings: b.listed, b.kicks + ".>": b.kicked, b.roll: b.answered} {
 		sub, err := nc.Subscribe(subject, handle)
 		if err != nil {
 			return fmt.Errorf("listen for the broker's connections: %w", err)
 		}
 		defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
 	}
+	call := time.NewTicker(rollInterval)
+	defer call.Stop()
 	for {
 		names, next := l.chase.take(time.Now())
 		for _, name := range names {
@@ -104,17 +117,16 @@ func (l *List) expel(ctx context.Context, nc *nats.Conn) error {
 		if !next.IsZero() {
 			wait = time.Until(next)
 		}
-		if !b.asked.IsZero() {
-			wait = min(wait, answerTimeout)
-		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.chase.wake:
 		case <-b.answers:
 			b.asked = time.Time{}
-		case <-time.After(wait):
+		case <-call.C:
+			b.call()
 			b.complain(ctx)
+		case <-time.After(wait):
 		}
 	}
 }
@@ -135,6 +147,30 @@ func (b *bouncer) look(ctx context.Context, name string) {
 			b.asked = time.Now()
 		}
 	}
+}
+
+// call asks every server whether it is there. Where it cannot be asked, none answers.
+func (b *bouncer) call() {
+	request, err := json.Marshal(absent{Client: math.MaxInt64})
+	if err == nil {
+		_ = b.nc.PublishRequest(protocol.ConnectionsSubject(protocol.AccountState), b.roll, request)
+	}
+}
+
+// answered has those on the list looked for once more if a server answers that has not
+// for a while.
+func (b *bouncer) answered(msg *nats.Msg) {
+	var answer listed
+	if msg.Header.Get(headerStatus) != "" || json.Unmarshal(msg.Data, &answer) != nil {
+		return // nobody there to ask
+	}
+	now := time.Now()
+	last, known := b.present[answer.Server.ID]
+	b.present[answer.Server.ID] = now
+	if known && now.Sub(last) <= rounds[len(rounds)-1] {
+		return
+	}
+	b.list.chase.sweep(b.list.all())
 }
 
 // complain says so if no server answers.

@@ -2,6 +2,8 @@ package deny
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +72,13 @@ func (l *List) Len() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return len(l.names)
+}
+
+// all are the names that are on the list, sorted.
+func (l *List) all() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Sorted(maps.Keys(l.names))
 }
 
 // set notes one change and reports whether it is news.
