@@ -29,6 +29,7 @@ project = "335862139427"
 key_file = %q
 [broker]
 url = "nats://broker.example.org:4222"
+ca_file = "/etc/fleet-agent/broker-ca.pem"
 [podman]
 socket = "unix:///run/podman/podman.sock"
 [intervals]
@@ -55,6 +56,9 @@ func TestLoad(t *testing.T) {
 	}
 	if c.Podman.Network != drift.Bridge || c.Broker.Jitter != 0 {
 		t.Errorf("network %q, jitter %s, want the defaults", c.Podman.Network, c.Broker.Jitter)
+	}
+	if c.Broker.CAFile != "/etc/fleet-agent/broker-ca.pem" {
+		t.Errorf("the broker's authority is in %q", c.Broker.CAFile)
 	}
 	if want := (Intervals{10 * time.Second, DefaultResync, DefaultCompare}); c.Interval != want {
 		t.Errorf("intervals %v, want %v", c.Interval, want)
@@ -127,6 +131,7 @@ func TestLoadNamesEachProblem(t *testing.T) {
 		{"open key file", key, open, "identity.key_file", "chmod 600"},
 		{"broker", `"nats://broker.example.org:4222"`, `"http://broker.example.org"`, "broker.url", "must be like"},
 		{"broker with credentials", `nats://broker`, `nats://a:b@broker`, "broker.url", "must not hold credentials"},
+		{"relative authority", `"/etc/fleet-agent/broker-ca.pem"`, `"ca.pem"`, "broker.ca_file", "absolute"},
 		{"socket", `"unix:///run/podman/podman.sock"`, `"/run/podman/podman.sock"`, "podman.socket", "must be like"},
 		{"network", "[podman]", "[podman]\nnetwork = \"none\"", "podman.network", `"bridge" or "host"`},
 		{"duration", `"10s"`, `"10"`, "intervals.heartbeat", "duration"},
