@@ -70,7 +70,7 @@ func (r *Reconciler) look(ctx context.Context, name string) (*engine.Container, 
 			continue
 		}
 		r.log.WarnContext(ctx, "removing a container whose storage is lost", "container", name, "id", c.ID)
-		if err := r.engine.Remove(ctx, c.ID); err != nil {
+		if err := r.remove(ctx, c.ID); err != nil {
 			return nil, err
 		}
 		return nil, fmt.Errorf("%q: %w", name, engine.ErrNoContainer)
@@ -119,7 +119,7 @@ func (r *Reconciler) drop(ctx context.Context, live *engine.Container) error {
 		return nil
 	}
 	r.log.InfoContext(ctx, "removing a container that should no longer run", "container", live.Name, "id", live.ID)
-	if err := r.engine.Remove(ctx, live.ID); err != nil {
+	if err := r.remove(ctx, live.ID); err != nil {
 		return err
 	}
 	r.acted(live.Name)
@@ -147,7 +147,7 @@ func (r *Reconciler) converge(ctx context.Context, want *drift.Desired, live, la
 		switch {
 		case mark.Deployment(last.Live.Labels).UID != c.Deployment.UID:
 			// It does not outlive its deployment.
-			err = r.engine.Remove(ctx, last.ID)
+			err = r.remove(ctx, last.ID)
 			last = nil
 		case failure != nil, len(differences) > 0 && image != nil && len(r.differences(want, image, last)) == 0:
 			live, err = r.goBack(ctx, c.Name, live, last)

@@ -103,6 +103,16 @@ func (r *Reconciler) begin(ctx context.Context, live *engine.Container) error {
 	return r.data.Restarted(live)
 }
 
+// remove removes a container, and soon after what nobody else has of its data: the value
+// of a secret is not kept for longer than the container that was given it.
+func (r *Reconciler) remove(ctx context.Context, id string) error {
+	if err := r.engine.Remove(ctx, id); err != nil {
+		return err
+	}
+	r.queue.Add(keyRetain)
+	return nil
+}
+
 // retain removes data that no container has any more. That it cannot be is no
 // reason to do anything else later.
 func (r *Reconciler) retain(ctx context.Context) {

@@ -24,6 +24,8 @@ type keeper struct {
 	due     bool
 	changed []string
 	done    []string
+	// retained are the containers that there were when data was removed last.
+	retained []string
 }
 
 func (k *keeper) note(what string) { k.done = append(k.done, what) }
@@ -70,8 +72,16 @@ func (k *keeper) Settle(*engine.Container) error {
 	return nil
 }
 
-func (k *keeper) Retain(context.Context, func() []*drift.Desired, func() ([]engine.Summary, error)) error {
-	return nil
+func (k *keeper) Retain(_ context.Context, _ func() []*drift.Desired, live func() ([]engine.Summary, error)) error {
+	there, err := live()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.retained = nil
+	for _, c := range there {
+		k.retained = append(k.retained, c.Name)
+	}
+	slices.Sort(k.retained)
+	return err
 }
 
 // set changes what the keeper does from now on.
@@ -144,6 +154,35 @@ func TestFailuresOfDataHaveReasons(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What only a container had that is gone goes with it, and not when everything is
+// compared the next time, which takes an hour here.
+func TestDataGoesWithItsContainer(t *testing.T) {
+	p, k := newPodman(), new(keeper)
+	r := withKeeper(t, p, k)
+	left := func(want ...string) {
+		t.Helper()
+		for end := time.Now().Add(deadline); ; {
+			reached := slices.Equal(p.names(), want)
+			k.mu.Lock()
+			retained := slices.Clone(k.retained)
+			k.mu.Unlock()
+			switch {
+			case reached && slices.Equal(retained, want):
+				return
+			case time.Now().After(end):
+				t.Fatalf("there are %q, and data was removed last when there were %q, want %q", p.names(), retained, want)
+			}
+			<-time.After(5 * time.Millisecond)
+		}
+	}
+	reconcile(t, r)
+	r.Accept(state(2, web(protocol.EnvVar{Name: "LEVEL", Value: "1"})))
+	reconcile(t, r)
+	left("web")
+	r.Accept(state(3))
+	left()
 }
 
 func TestFilesHaveTheSameContainerStartedAgain(t *testing.T) {

@@ -83,6 +83,7 @@ const (
 // Keys of work that is about no single container; no container has such a name.
 const (
 	keySurvey = "/survey"
+	keyRetain = "/retain"
 	keyAlive  = "/alive"
 )
 
@@ -331,13 +332,15 @@ func (r *Reconciler) item(ctx context.Context, key string) {
 	var err error
 	switch key {
 	case keyAlive:
+	case keyRetain:
+		r.retain(ctx)
 	case keySurvey:
 		var names []string
 		if names, err = r.survey(ctx); err == nil {
 			for _, name := range names {
 				r.queue.Add(name)
 			}
-			r.retain(ctx)
+			r.queue.Add(keyRetain)
 			r.updates.Keep()
 		}
 	default:

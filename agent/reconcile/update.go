@@ -65,7 +65,7 @@ func (r *Reconciler) discard(ctx context.Context, name string) error {
 	if err != nil || found == nil {
 		return err
 	}
-	return r.engine.Remove(ctx, found.ID)
+	return r.remove(ctx, found.ID)
 }
 
 // recover puts right what an update left that was cut short, by a power cut or by
@@ -136,7 +136,7 @@ func (r *Reconciler) replace(ctx context.Context, want *drift.Desired, old, last
 	if keep {
 		err = r.putAside(ctx, name, old)
 	} else {
-		err = r.engine.Remove(ctx, old.ID)
+		err = r.remove(ctx, old.ID)
 	}
 	if err != nil {
 		return "", err
@@ -298,7 +298,7 @@ func (r *Reconciler) keep(ctx context.Context, name string, live, last *engine.C
 		record.Good, record.Failure = live.ID, nil
 		record.Before, record.Image = last.Live.ImageID, live.Live.ImageID
 	})
-	if err := r.engine.Remove(ctx, last.ID); err != nil {
+	if err := r.remove(ctx, last.ID); err != nil {
 		return err
 	}
 	r.asideIs(name, false)
@@ -345,7 +345,7 @@ func (r *Reconciler) said(ctx context.Context, id string) (string, error) {
 
 // goBack puts the last good container in the place of the one that has its name.
 func (r *Reconciler) goBack(ctx context.Context, name string, live, last *engine.Container) (*engine.Container, error) {
-	if err := r.engine.Remove(ctx, live.ID); err != nil {
+	if err := r.remove(ctx, live.ID); err != nil {
 		return nil, err
 	}
 	if err := r.engine.Rename(ctx, last.ID, name); err != nil {
