@@ -53,6 +53,9 @@ func (c *check) common(s *server) {
 			"the server does not check reply subjects: a device could have an answer written over another device's key",
 			"enable it in "+protocol.AccountState+" alone")
 	}
+	if auth := s.accounts[protocol.AccountAuth]; auth != nil {
+		c.sees(auth)
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.accounts)) {
 		c.account(name, s.accounts[name])
 	}
@@ -109,6 +112,21 @@ func (c *check) asked(s *server) {
 	case c.XKey != "" && a.xkey != c.XKey:
 		c.add(OtherIssuer, where+"xkey", fmt.Sprintf("requests are encrypted for %s, the callout has %s", a.xkey, c.XKey),
 			"whoever has that key reads the tokens, and the callout cannot", "make it the public key of keys.xkey_seed_file")
+	}
+}
+
+// sees checks that the callout's account has all by which who is denied is kept out.
+func (c *check) sees(auth *account) {
+	for _, s := range protocol.Shares() {
+		if s.To != protocol.AccountAuth || s.Subject == protocol.AuditSubject {
+			continue
+		}
+		if !slices.ContainsFunc(auth.imports, func(i share) bool {
+			return i.kind == string(s.Kind) && i.subject == s.Subject && i.as == "" && slices.Contains(i.peers, s.From)
+		}) {
+			c.add(DenyList, "accounts."+protocol.AccountAuth+".imports", fmt.Sprintf("%s %q of account %s is not there", s.Kind, s.Subject, s.From),
+				"the callout needs it to hear of who is denied, and to close the connections at once", "export it from "+s.From+" and import it")
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
-	const where = "deny-list streams.KV_denied"
+	const where, blind = "deny-list streams.KV_denied", "deny-list accounts.AUTH.imports"
 	read, write := "deny-list "+protocol.BucketDenied.DirectNext(), "deny-list "+protocol.BucketDenied.Subject("verify")
 	connections := func(account string) string { return "deny-list " + protocol.ConnectionsSubject(account) }
 	for name, row := range map[string]struct {
@@ -55,19 +55,27 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 		},
 		"nobody can be thrown out": {
 			func(b *broker) { b.keep = func(s protocol.Share) bool { return s.From != protocol.AccountSystem } },
-			nil, []string{connections(protocol.AccountDevices), connections(protocol.AccountState)},
+			[]string{blind}, []string{connections(protocol.AccountDevices), connections(protocol.AccountState)},
 		},
 		"it is known who is connected, and nobody can be closed": {
 			func(b *broker) {
 				b.keep = func(s protocol.Share) bool { return s.Subject != protocol.KickSubject("*") }
 			},
-			nil, []string{"deny-list " + protocol.KickSubject("*")},
+			[]string{blind}, []string{"deny-list " + protocol.KickSubject("*")},
 		},
 		"who is in one of the accounts stays": {
 			func(b *broker) {
 				b.keep = func(s protocol.Share) bool { return s.Subject != protocol.ConnectionsSubject(protocol.AccountState) }
 			},
-			nil, []string{connections(protocol.AccountState)},
+			[]string{blind}, []string{connections(protocol.AccountState)},
+		},
+		"with a bell that the callout does not hear": {
+			func(b *broker) { b.keep = func(s protocol.Share) bool { return s.Subject != protocol.AllDenials } },
+			[]string{blind}, nil,
+		},
+		"without a record": {
+			func(b *broker) { b.keep = func(s protocol.Share) bool { return s.Subject != protocol.AuditSubject } },
+			nil, nil,
 		},
 		"the server's account is another": {
 			func(b *broker) { b.system = "OTHER"; b.accounts["OTHER"] = "" },

@@ -131,7 +131,7 @@ leafnodes { listen: "127.0.0.1:-1" }
 websocket { listen: "127.0.0.1:-1", no_tls: true, no_auth_user: a }`
 			},
 			[]string{
-				"foreign-share accounts.OTHER.imports", "jetstream accounts.DEVICES.jetstream", "listener leafnodes", "listener websocket",
+				"deny-list accounts.AUTH.imports", "foreign-share accounts.OTHER.imports", "jetstream accounts.DEVICES.jetstream", "listener leafnodes", "listener websocket",
 				"mapping accounts.DEVICES.mappings", "no-auth-user websocket.no_auth_user", "public-export accounts.OTHER.exports", "public-export accounts.STATE.exports",
 			},
 			[]string{"anonymous URL", "no-auth-required URL"},

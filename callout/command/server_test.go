@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/seatrial/seatrial/callout/internal/issuertest"
+	"github.com/seatrial/seatrial/protocol"
 )
 
 // key makes a key and writes its seed; it returns the public key and the file.
@@ -41,11 +42,17 @@ nats = { url = "nats://127.0.0.1:4222", seed_file = %q }
 keys = { account_seed_file = %q, xkey_seed_file = %q }
 http = { address = "127.0.0.1:0" }
 `, issuertest.Project, callerSeed, issuerSeed, curveSeed))
+	var imports []string // of what the callout is to see
+	for _, s := range protocol.Shares() {
+		if s.To == protocol.AccountAuth {
+			imports = append(imports, fmt.Sprintf("{ %s: { account: %s, subject: %q } }", s.Kind, s.From, s.Subject))
+		}
+	}
 	server := func(issuer, more string) string {
 		return write(t, "server.conf", fmt.Sprintf(`
-accounts { AUTH { users: [ { nkey: %s } ] }, STATE { jetstream: enabled }, DEVICES { %s } }
+accounts { AUTH { users: [ { nkey: %s } ], imports: [ %s ] }, STATE { jetstream: enabled }, DEVICES { %s } }
 authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [ %s, %s ], xkey: %s } }
-`, caller, more, issuer, caller, other, curve))
+`, caller, strings.Join(imports, ", "), more, issuer, caller, other, curve))
 	}
 	extra := "users: [ { nkey: " + other + " } ]"
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "no JSON") }))
