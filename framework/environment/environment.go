@@ -187,12 +187,32 @@ func prepare(o Options) (*Environment, error) {
 	if dir := e.Dir(); len(dir) > maxSocket-socketRoom {
 		return nil, &PathTooLongError{Path: dir, Length: len(dir), Limit: maxSocket - socketRoom}
 	}
+	// Beside the folder, not in it: the lock must outlive Remove.
+	lock := e.Dir() + ".lock"
+	if err := e.ours(lock); err != nil {
+		return nil, err
+	}
 	if _, err := e.MakeDir(); err != nil {
 		return nil, err
 	}
-	// Beside the folder, not in it: the lock must outlive Remove.
-	e.lock = flock.New(e.Dir()+".lock", flock.SetPermissions(0o600))
+	e.lock = flock.New(lock, flock.SetPermissions(0o600))
 	return e, nil
+}
+
+// ours returns a *ForeignError if there is something in the folder that no environment
+// has put there: what was never locked.
+func (e *Environment) ours(lock string) error {
+	if _, err := os.Lstat(lock); !errors.Is(err, fs.ErrNotExist) {
+		return nil //nolint:nilerr // it is there, or whoever locks it says why not
+	}
+	entries, err := os.ReadDir(e.Dir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("environment %s: %w", e.name, err)
+	}
+	if len(entries) > 0 {
+		return &ForeignError{Dir: e.Dir()}
+	}
+	return nil
 }
 
 func checkName(name string) error {

@@ -335,6 +335,43 @@ func TestContextCarriesIt(t *testing.T) {
 	}
 }
 
+// Whoever has a state folder that is not seatrial's own, and a name that a folder there
+// has, must not lose that folder.
+func TestFolderOfSomebodyElseIsLeftAlone(t *testing.T) {
+	dir := state(t)
+	letter := filepath.Join(dir, "fleet", "letter")
+	if err := errors.Join(os.Mkdir(filepath.Dir(letter), 0o700), os.WriteFile(letter, []byte("dear"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for name, take := range map[string]func(context.Context, environment.Options) (*environment.Environment, error){"open": environment.Open, "attach": environment.Attach} {
+			var foreign *environment.ForeignError
+			if e, err := take(t.Context(), options(dir)); !errors.As(err, &foreign) || foreign.Dir != filepath.Dir(letter) {
+				t.Errorf("%s: %v", name, err)
+				if err == nil {
+					e.Remove()
+					e.Close()
+				}
+			}
+		}
+	}
+	if _, err := os.Stat(letter); err != nil {
+		t.Error(err)
+	}
+	// An empty one is as good as none, and what an environment holds is its own.
+	if err := os.Remove(letter); err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, options(dir))
+	if err := e.Save("letter", "dear"); err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	if err := open(t, options(dir)).Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRequireFree(t *testing.T) {
 	dir := filepath.Join(state(t), "not", "there", "yet")
 	if err := environment.RequireFree(dir, 1); err != nil {

@@ -61,6 +61,18 @@ func (e *NameError) Error() string {
 		e.Name, maxName)
 }
 
+// ForeignError says that a folder is where an environment's would be, and is none.
+type ForeignError struct {
+	// Dir is the folder.
+	Dir string
+}
+
+// Error implements error.
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("%s is no environment's folder, and would be deleted with the environment: choose another name, or set SEATRIAL_STATE to a folder of its own",
+		e.Dir)
+}
+
 // PathTooLongError says that a unix socket does not fit under a folder.
 type PathTooLongError struct {
 	// Path is the folder or socket, Length its length in bytes, Limit the most

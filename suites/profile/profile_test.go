@@ -73,7 +73,7 @@ func TestProgramWithoutVMSaysSo(t *testing.T) {
 
 // Suites are processes of their own, and must mean the same stack: how many devices it
 // has is said to all by a variable.
-func TestThereAreAsManyDevicesAsAreAskedFor(t *testing.T) {
+func TestAsManyDevicesAsAsked(t *testing.T) {
 	setup := setUp(t)
 	print := func(stages []stage.Stage, err error) string {
 		t.Helper()
