@@ -107,6 +107,8 @@ func (c *checker) conditions(r *Rule) {
 			c.add(key, "is checked of every token before rules are asked")
 		case slices.Contains(changing, name):
 			c.add(key, "is another in each token: the rule would fit one token, and none after it")
+		case slices.Contains(chosen, name):
+			c.add(key, "is what users say of themselves: whoever has a token could have what the rule grants")
 		case isRoles(name):
 			c.add(key, "holds roles, not a text: ask for one by role")
 		case wild(name):
@@ -144,12 +146,20 @@ func (c *checker) grant(r *Rule) {
 }
 
 // shared are claims that are the same in every token; changing are those that are
-// different in each, and how those begin that tell of the user's organisation.
+// different in each.
 var (
 	shared   = []string{"iss", "aud"}
 	changing = []string{"exp", "iat", "nbf", "jti"}
 )
 
+// chosen are claims that a user may set in its own profile (OpenID Connect, standard
+// claims).
+var chosen = []string{
+	"name", "given_name", "family_name", "middle_name", "nickname", "profile", "picture", "website", "gender", "birthdate", "zoneinfo", "locale",
+	"email", "phone_number", "address",
+}
+
+// ownerPrefix begins the claims that tell of the user's organisation.
 const ownerPrefix = "urn:zitadel:iam:user:resourceowner:"
 
 func (c *checker) id(r *Rule) {
@@ -164,6 +174,8 @@ func (c *checker) id(r *Rule) {
 		c.add("id", "claim %q is the same in every token of an organisation: all of its users would be one and the same", r.ID)
 	case slices.Contains(changing, r.ID):
 		c.add("id", "claim %q is another in each token: nobody would be the same twice", r.ID)
+	case slices.Contains(chosen, r.ID):
+		c.add("id", "claim %q is what users say of themselves: whoever has a token could be whoever it wants", r.ID)
 	case isRoles(r.ID):
 		c.add("id", "claim %q holds roles, not a text", r.ID)
 	}
