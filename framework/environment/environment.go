@@ -202,8 +202,8 @@ func prepare(o Options) (*Environment, error) {
 // ours returns a *ForeignError if there is something in the folder that no environment
 // has put there: what was never locked.
 func (e *Environment) ours(lock string) error {
-	if _, err := os.Lstat(lock); !errors.Is(err, fs.ErrNotExist) {
-		return nil //nolint:nilerr // it is there, or whoever locks it says why not
+	if _, err := os.Lstat(lock); err == nil {
+		return nil
 	}
 	entries, err := os.ReadDir(e.Dir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
