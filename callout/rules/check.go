@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -178,6 +179,10 @@ func (c *checker) id(r *Rule) {
 		c.add("id", "claim %q is what users say of themselves: whoever has a token could be whoever it wants", r.ID)
 	case isRoles(r.ID):
 		c.add("id", "claim %q holds roles, not a text", r.ID)
+	}
+	value, one := r.Claims[r.ID]
+	if _, err := r.Template.Permissions(value); one && errors.Is(err, protocol.ErrInvalidID) {
+		c.add("claims."+r.ID, "is what the id is taken from, and can be none: every token that fits is refused: %v", err)
 	}
 }
 

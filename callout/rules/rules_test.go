@@ -68,6 +68,8 @@ func TestIncoherencesAreNamed(t *testing.T) {
 		"one id for an owner":       {set(func(r *rules.Rule) { r.ID = "urn:zitadel:iam:user:resourceowner:name" }), []string{"id: the same in every token of an organisation"}},
 		"an id of one's own choice": {set(func(r *rules.Rule) { r.ID = "nickname" }), []string{"id: could be whoever it wants"}},
 		"an id for each token":      {set(func(r *rules.Rule) { r.ID = "jti" }), []string{"id: another in each token"}},
+		"an id that is none":        {set(func(r *rules.Rule) { r.ID, r.Claims = "client_id", map[string]string{"client_id": "ops@example.org"} }), []string{"claims.client_id: every token that fits is refused"}},
+		"the id of one":             {set(func(r *rules.Rule) { r.Claims = map[string]string{"sub": "335862139427"} }), nil},
 		"roles as an id":            {set(func(r *rules.Rule) { r.ID = "urn:zitadel:iam:org:project:1:roles" }), []string{"id: holds roles"}},
 		"claim that is verified":    {claims("iss", "https://x"), []string{"claims.iss: is checked of every token"}},
 		"claim of one's own choice": {claims("email", "ops@example.org"), []string{"claims.email: could have what the rule grants"}},
