@@ -44,8 +44,13 @@ func (c *check) common(s *server) {
 		c.add(NoAuthUser, p.where, fmt.Sprintf("who sends no credentials comes in as %q", p.what),
 			"the callout is not asked", "remove it")
 	}
-	if slices.Contains([]string{protocol.AccountAuth, protocol.AccountState, protocol.AccountDevices}, s.system) {
+	switch s.system {
+	case protocol.AccountSystem:
+	case protocol.AccountAuth, protocol.AccountState, protocol.AccountDevices:
 		c.add(SystemAccount, "system_account", "it is "+s.system, "whoever is in it closes connections and reads what all accounts do",
+			"make it "+protocol.AccountSystem)
+	default:
+		c.add(SystemAccount, "system_account", fmt.Sprintf("it is %q", s.system), "the callout asks "+protocol.AccountSystem+" to close the connections of who is denied, and nobody answers there",
 			"make it "+protocol.AccountSystem)
 	}
 	if devices := s.accounts[protocol.AccountDevices]; devices != nil && devices.jetStream {

@@ -79,7 +79,7 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 		},
 		"the server's account is another": {
 			func(b *broker) { b.system = "OTHER"; b.accounts["OTHER"] = "" },
-			nil, []string{connections(protocol.AccountDevices), connections(protocol.AccountState)},
+			[]string{"system-account system_account"}, []string{connections(protocol.AccountDevices), connections(protocol.AccountState)},
 		},
 		"written by the callout": {
 			func(b *broker) {

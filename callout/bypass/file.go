@@ -93,6 +93,9 @@ func read(top block) *server {
 		operator: top.has("operator", "operators", "roots", "root", "root_operators", "root_operator", "trusted", "trusted_keys"),
 		system:   top.text("system_account", "system"),
 	}
+	if s.system == "" {
+		s.system = defaultSystemAccount
+	}
 	authorization := top.block("authorization")
 	if b := authorization.block("auth_callout", "auth_hook"); b != nil {
 		s.asked = &asked{

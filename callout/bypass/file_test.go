@@ -188,13 +188,15 @@ func TestBypassesOfAConfiguration(t *testing.T) {
 		"moved subjects": {func(b *broker) {
 			b.more(protocol.AccountDevices, `mappings { "device.*.heartbeat": "$KV.device-info.$1" }`)
 		}, own, []string{"mapping accounts.DEVICES.mappings"}},
-		"devices as system":   {func(b *broker) { b.top = "system_account: DEVICES" }, own, []string{"system-account system_account"}},
-		"gateway":             {func(b *broker) { b.top = "gateway { name: a, port: -1 }" }, own, []string{"listener gateway"}},
-		"leaf nodes":          {func(b *broker) { b.top = `leafnodes { listen: "127.0.0.1:-1" }` }, own, []string{"listener leafnodes"}},
-		"leaf node elsewhere": {func(b *broker) { b.top = `leafnodes { remotes: [ { url: "nats://127.0.0.1:1", account: DEVICES } ] }` }, own, []string{"listener leafnodes.remotes[1]"}},
-		"MQTT":                {func(b *broker) { b.top = "server_name: a, mqtt { port: -1 }" }, own, []string{"listener mqtt"}},
-		"websocket":           {func(b *broker) { b.top = "websocket { port: -1, no_tls: true, no_auth_user: " + b.operator + " }" }, own, []string{"listener websocket", "no-auth-user websocket.no_auth_user"}},
-		"routes":              {func(b *broker) { b.top = `cluster { name: a, listen: "127.0.0.1:-1" }` }, own, []string{"listener cluster"}},
+		"devices as system":    {func(b *broker) { b.top = "system_account: DEVICES" }, own, []string{"system-account system_account"}},
+		"another as system":    {func(b *broker) { b.system, b.accounts["OTHER"] = "OTHER", "" }, own, []string{"system-account system_account"}},
+		"none named as system": {func(b *broker) { b.system = `"$SYS"` }, own, []string{"system-account system_account"}},
+		"gateway":              {func(b *broker) { b.top = "gateway { name: a, port: -1 }" }, own, []string{"listener gateway"}},
+		"leaf nodes":           {func(b *broker) { b.top = `leafnodes { listen: "127.0.0.1:-1" }` }, own, []string{"listener leafnodes"}},
+		"leaf node elsewhere":  {func(b *broker) { b.top = `leafnodes { remotes: [ { url: "nats://127.0.0.1:1", account: DEVICES } ] }` }, own, []string{"listener leafnodes.remotes[1]"}},
+		"MQTT":                 {func(b *broker) { b.top = "server_name: a, mqtt { port: -1 }" }, own, []string{"listener mqtt"}},
+		"websocket":            {func(b *broker) { b.top = "websocket { port: -1, no_tls: true, no_auth_user: " + b.operator + " }" }, own, []string{"listener websocket", "no-auth-user websocket.no_auth_user"}},
+		"routes":               {func(b *broker) { b.top = `cluster { name: a, listen: "127.0.0.1:-1" }` }, own, []string{"listener cluster"}},
 		"routes with a password": {func(b *broker) {
 			b.top = `cluster { name: a, listen: "127.0.0.1:-1", authorization { user: a, password: b } }`
 		}, own, nil},
@@ -272,7 +274,7 @@ func TestOnePasswordForEverybody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := kinds(found), []string{"no-callout authorization.auth_callout", "password-user " + where}; !slices.Equal(got, want) {
+		if got, want := kinds(found), []string{"no-callout authorization.auth_callout", "password-user " + where, "system-account system_account"}; !slices.Equal(got, want) {
 			t.Errorf("%s: found %q, want %q", text, got, want)
 		}
 		if _, err := server.ProcessConfigFile(file); err != nil {

@@ -8,8 +8,12 @@ import (
 	"github.com/seatrial/seatrial/protocol"
 )
 
-// globalAccount is where users are that no account names.
-const globalAccount = "$G"
+const (
+	// globalAccount is where users are that no account names.
+	globalAccount = "$G"
+	// defaultSystemAccount is the server's own if none is named.
+	defaultSystemAccount = "$SYS"
+)
 
 // users checks who comes in past the callout. The contract knows three: the
 // callout itself, the operator, and who manages the server, each with a key.

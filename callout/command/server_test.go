@@ -50,7 +50,8 @@ http = { address = "127.0.0.1:0" }
 	}
 	server := func(issuer, more string) string {
 		return write(t, "server.conf", fmt.Sprintf(`
-accounts { AUTH { users: [ { nkey: %s } ], imports: [ %s ] }, STATE { jetstream: enabled }, DEVICES { %s } }
+system_account: SYS
+accounts { SYS {}, AUTH { users: [ { nkey: %s } ], imports: [ %s ] }, STATE { jetstream: enabled }, DEVICES { %s } }
 authorization { auth_callout { issuer: %s, account: AUTH, auth_users: [ %s, %s ], xkey: %s } }
 `, caller, strings.Join(imports, ", "), more, issuer, caller, other, curve))
 	}
