@@ -88,7 +88,7 @@ func TestReplayCanBePasted(t *testing.T) {
 		if !strings.Contains(string(makefile), "SEATRIAL := "+words[0]+"\n") {
 			t.Errorf("%s: nobody builds %s", profiled, words[0])
 		}
-		cmd, args, err := newRoot(io.Discard, io.Discard).Find(words[1:])
+		cmd, args, err := newApp(io.Discard, io.Discard).root().Find(words[1:])
 		if err == nil {
 			err = cmd.ParseFlags(args)
 		}

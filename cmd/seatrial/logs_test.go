@@ -30,7 +30,7 @@ func TestLogsAreFollowedLineByLine(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	shown, out := io.Pipe()
-	root := newRoot(out, io.Discard)
+	root := newApp(out, io.Discard).root()
 	root.SetArgs([]string{"logs", "callout", "--follow", "--environment", "embedded", "--profile", "embedded"})
 	ended := make(chan struct{})
 	go func() {

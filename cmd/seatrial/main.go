@@ -21,17 +21,24 @@ func main() {
 	defer stop()
 	// The first signal asks to stop cleanly; a second one is not held back.
 	context.AfterFunc(ctx, stop)
-	err := newRoot(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	a := newApp(os.Stdout, os.Stderr)
+	err := a.root().ExecuteContext(ctx)
 	code := exitCode(ctx, err)
+	a.say(code, err)
+	os.Exit(code)
+}
+
+// say says why a command has failed. What failed may have quoted a secret that only the
+// stack knows for one.
+func (a *app) say(code int, err error) {
 	switch {
 	case errors.Is(err, errSaid) && errors.As(err, new(*lab.ExitError)):
 		// A signal was for the command in the lab.
 	case code == interrupted:
-		fmt.Fprintln(os.Stderr, "seatrial: interrupted; what is up stays, the same command goes on from here, `seatrial down` removes it")
+		fmt.Fprintln(a.err, "seatrial: interrupted; what is up stays, the same command goes on from here, `seatrial down` removes it")
 	case err != nil && !errors.Is(err, errSaid):
-		fmt.Fprintln(os.Stderr, "seatrial:", err)
+		fmt.Fprintln(a.err, "seatrial:", a.setup.Redactor.String(err.Error()))
 	}
-	os.Exit(code)
 }
 
 // errSaid is returned by commands that have said what is wrong themselves.

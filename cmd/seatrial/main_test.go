@@ -51,7 +51,7 @@ func run(t *testing.T, args ...string) (out, said string, err error) {
 	t.Helper()
 	t.Setenv(environment.StateVariable, filepath.Join(t.TempDir(), "s"))
 	var stdout, stderr bytes.Buffer
-	root := newRoot(&stdout, &stderr)
+	root := newApp(&stdout, &stderr).root()
 	root.SetArgs(args)
 	err = root.ExecuteContext(t.Context())
 	return stdout.String(), stderr.String(), err
@@ -129,7 +129,7 @@ func TestStatusShowsWhatHasDied(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	a := &app{out: &out}
+	a := newApp(&out, &out)
 	if err := a.showProcesses(&profile.Harness{Environment: e}); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func (a *app) plan() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(a.out, plan)
+			fmt.Fprint(a.out, a.setup.Redactor.String(plan.String()))
 			return nil
 		},
 	}

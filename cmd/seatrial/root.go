@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/seatrial/seatrial/framework/interval"
 	"github.com/seatrial/seatrial/framework/progress"
+	"github.com/seatrial/seatrial/framework/redact"
 	"github.com/seatrial/seatrial/framework/report"
 	"github.com/seatrial/seatrial/framework/stage"
 	"github.com/seatrial/seatrial/suites/chaos"
@@ -23,10 +25,15 @@ type app struct {
 	out, err io.Writer
 }
 
-func newRoot(out, err io.Writer) *cobra.Command {
-	a := &app{out: out, err: err}
-	// One file may override the intervals of stages and specs, for all commands.
-	a.setup.Intervals = []interval.Defaults{trial.Intervals(), chaos.Intervals()}
+func newApp(out, err io.Writer) *app {
+	return &app{out: out, err: err, setup: profile.Setup{
+		// One file may override the intervals of stages and specs, for all commands.
+		Intervals: []interval.Defaults{trial.Intervals(), chaos.Intervals()},
+		Redactor:  redact.New(),
+	}}
+}
+
+func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "seatrial",
 		Short: "Rehearse a fleet on this machine",
@@ -36,8 +43,8 @@ func newRoot(out, err io.Writer) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetOut(out)
-	root.SetErr(err)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.setup.Profile, "profile", "", "how the stack is brought up (default $"+profile.Variable+", else "+profile.Embedded+")")
 	flags.StringVar(&a.setup.Environment, "environment", "", "where its state is kept (default $"+profile.EnvironmentVariable+", else the profile's name)")
@@ -59,7 +66,7 @@ type work struct {
 func (a *app) open(ctx context.Context) (*work, error) {
 	shown := progress.New(a.err)
 	setup := a.setup
-	setup.Observer = shown
+	setup.Observer = discreet(shown, setup.Redactor)
 	h, err := profile.Open(ctx, setup)
 	if err != nil {
 		_ = shown.Close() // nothing was shown yet
@@ -68,6 +75,17 @@ func (a *app) open(ctx context.Context) (*work, error) {
 	// Lines of the log go above the live ones, and hold no secret.
 	a.log(h.Artifacts.Redactor().Records(shown))
 	return &work{Harness: h, app: a, shown: shown}, nil
+}
+
+// discreet tells an observer what happens, without the secrets that errors quote.
+func discreet(to stage.Observer, clean *redact.Redactor) stage.Observer {
+	return stage.ObserverFunc(func(e stage.Event) {
+		e.Reason = clean.String(e.Reason)
+		if e.Err != nil {
+			e.Err = errors.New(clean.String(e.Err.Error()))
+		}
+		to.Observe(e)
+	})
 }
 
 // report returns the report of what happens from now on. It tells no secret that the

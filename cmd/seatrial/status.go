@@ -54,7 +54,8 @@ func (a *app) table(title string, rows [][]any) error {
 	table := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for _, cell := range row {
-			fmt.Fprintf(table, "  %v\t", cell)
+			// Some quote an error.
+			fmt.Fprintf(table, "  %s\t", a.setup.Redactor.String(fmt.Sprint(cell)))
 		}
 		fmt.Fprintln(table)
 	}

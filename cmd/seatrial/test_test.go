@@ -61,7 +61,7 @@ func TestReportOfAnotherRunIsNotLeft(t *testing.T) {
 				}
 				left = append(left, path)
 			}
-			root := newRoot(new(bytes.Buffer), new(bytes.Buffer))
+			root := newApp(new(bytes.Buffer), new(bytes.Buffer)).root()
 			root.SetArgs(append([]string{"test"}, row.args...))
 			if err := root.ExecuteContext(row.ctx); err == nil || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("got %v", err)
@@ -130,7 +130,7 @@ func ownState(t *testing.T) {
 func staged(t *testing.T, out io.Writer, said ginkgo.SpecReport, script string) (*work, func() (string, error)) {
 	t.Helper()
 	ownState(t)
-	w, err := (&app{out: out, err: io.Discard}).open(t.Context())
+	w, err := newApp(out, io.Discard).open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,8 @@ type Setup struct {
 	Observer stage.Observer
 	// Intervals are those that suites declare, besides the stages' own.
 	Intervals []interval.Defaults
+	// Redactor is what stages register secrets with; nil means one of the harness's own.
+	Redactor *redact.Redactor
 	// StateSpace is how many bytes must be free where the environment's state
 	// lies; 0 means DefaultStateSpace.
 	StateSpace uint64
@@ -142,7 +144,7 @@ func open(ctx context.Context, setup Setup, take func(context.Context, environme
 		Checkout:    setup.Options.Checkout,
 		Environment: held,
 		Stages:      stages,
-		Artifacts:   artifact.NewRegistry(redact.New()),
+		Artifacts:   artifact.NewRegistry(setup.Redactor),
 		Folder:      artifacts,
 		intervals:   intervals,
 		stateSpace:  setup.StateSpace,
