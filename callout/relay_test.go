@@ -1,6 +1,7 @@
 package callout_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync"
@@ -30,7 +31,7 @@ func newRelay(tb testing.TB, target string) *relay {
 			if err != nil {
 				return
 			}
-			running.Go(func() { r.pass(conn) })
+			running.Go(func() { r.pass(tb.Context(), conn) })
 		}
 	})
 	tb.Cleanup(func() {
@@ -65,10 +66,10 @@ func (r *relay) keep(conn net.Conn) {
 }
 
 // pass passes on what comes either way until one side is closed.
-func (r *relay) pass(near net.Conn) {
+func (r *relay) pass(ctx context.Context, near net.Conn) {
 	defer near.Close()
 	r.keep(near)
-	far, err := net.Dial("tcp", r.target)
+	far, err := new(net.Dialer).DialContext(ctx, "tcp", r.target)
 	if err != nil {
 		return
 	}
