@@ -222,7 +222,7 @@ func draw(t *rapid.T) []rules.Rule {
 		template := rapid.SampledFrom(protocol.Templates()).Draw(t, "template")
 		return rules.Rule{
 			Name:     rapid.StringMatching(`[a-z]{8}`).Draw(t, "name"),
-			Role:     rapid.SampledFrom(words).Draw(t, "role"),
+			Role:     rapid.SampledFrom(append(slices.Clone(words), "")).Draw(t, "role"),
 			Without:  rapid.SliceOfNDistinct(rapid.SampledFrom(words), 0, 2, rapid.ID).Draw(t, "without"),
 			Claims:   rapid.MapOfN(rapid.SampledFrom(words), rapid.SampledFrom(words), 0, 1).Draw(t, "claims"),
 			Template: template, Account: template.Account(), ID: "sub",
