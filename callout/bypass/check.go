@@ -149,6 +149,11 @@ func (c *check) account(name string, a *account) {
 		}
 		for _, peer := range e.peers {
 			c.share(protocol.Share{Kind: protocol.ShareKind(e.kind), From: name, To: peer, Subject: e.subject}, e.where, "")
+			if !e.many && slices.Contains(protocol.Shares(), protocol.Share{Kind: protocol.ShareKind(e.kind), From: name, To: peer, Subject: e.subject, Many: true}) {
+				c.add(DenyList, e.where, fmt.Sprintf("%s %q answers %s once", e.kind, e.subject, peer),
+					"of the deny list the callout is told the first name alone, and of a cluster's servers the first one answers; once somebody is on the list, a callout that starts admits nobody",
+					"make its response a stream")
+			}
 		}
 	}
 	for _, i := range a.imports {

@@ -73,6 +73,10 @@ func TestDenyListThatDoesNotHoldIsFound(t *testing.T) {
 			func(b *broker) { b.keep = func(s protocol.Share) bool { return s.Subject != protocol.AllDenials } },
 			[]string{blind}, nil,
 		},
+		"of which the callout hears the first alone": {
+			func(b *broker) { b.once = true },
+			[]string{"deny-list accounts.STATE.exports"}, nil,
+		},
 		"without a record": {
 			func(b *broker) { b.keep = func(s protocol.Share) bool { return s.Subject != protocol.AuditSubject } },
 			nil, nil,

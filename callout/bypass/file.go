@@ -146,7 +146,7 @@ func (s *server) readAccount(name string, b block) {
 	s.readUsers(where+".users", name, b)
 	a.mappings = slices.Sorted(maps.Keys(b.block("mappings", "maps")))
 	for i, e := range b.blocks("exports") {
-		out := share{where: fmt.Sprintf("%s.exports[%d]", where, i+1), kind: string(protocol.ShareService), subject: e.text("service"), peers: e.texts("accounts")}
+		out := share{where: fmt.Sprintf("%s.exports[%d]", where, i+1), kind: string(protocol.ShareService), subject: e.text("service"), peers: e.texts("accounts"), many: answersMany(e.text("response", "response_type"))}
 		if e.has("stream") {
 			out.kind, out.subject = string(protocol.ShareStream), e.text("stream")
 		}
@@ -167,6 +167,12 @@ func (s *server) readAccount(name string, b block) {
 		}
 		a.imports = append(a.imports, in)
 	}
+}
+
+// answersMany reports whether what is said of a service's answers allows several. A
+// server that runs has other words for it than its configuration.
+func answersMany(response string) bool {
+	return slices.Contains([]string{"stream", "streamed", "chunk", "chunked"}, strings.ToLower(response))
 }
 
 // jetStream reports whether an account has JetStream.

@@ -59,6 +59,8 @@ type broker struct {
 	// there are.
 	system string
 	keep   func(protocol.Share) bool
+	// once has services answer once that are to answer several times.
+	once bool
 	// list is the deny list's stream of one that runs; nil if there is none.
 	list *jetstream.StreamConfig
 	// exports and imports are further ones of accounts.
@@ -87,7 +89,11 @@ func (b *broker) conf() string {
 		if !b.keep(s) {
 			continue
 		}
-		exports[s.From] = append(exports[s.From], fmt.Sprintf("{ %s: %q, accounts: [%s] }", s.Kind, s.Subject, s.To))
+		response := ""
+		if s.Many && !b.once {
+			response = ", response: stream"
+		}
+		exports[s.From] = append(exports[s.From], fmt.Sprintf("{ %s: %q, accounts: [%s]%s }", s.Kind, s.Subject, s.To, response))
 		imports[s.To] = append(imports[s.To], fmt.Sprintf("{ %s: { account: %s, subject: %q } }", s.Kind, s.From, s.Subject))
 	}
 	for account, more := range b.exports {
@@ -188,15 +194,16 @@ func TestBypassesOfAConfiguration(t *testing.T) {
 		"moved subjects": {func(b *broker) {
 			b.more(protocol.AccountDevices, `mappings { "device.*.heartbeat": "$KV.device-info.$1" }`)
 		}, own, []string{"mapping accounts.DEVICES.mappings"}},
-		"devices as system":    {func(b *broker) { b.top = "system_account: DEVICES" }, own, []string{"system-account system_account"}},
-		"another as system":    {func(b *broker) { b.system, b.accounts["OTHER"] = "OTHER", "" }, own, []string{"system-account system_account"}},
-		"none named as system": {func(b *broker) { b.system = `"$SYS"` }, own, []string{"system-account system_account"}},
-		"gateway":              {func(b *broker) { b.top = "gateway { name: a, port: -1 }" }, own, []string{"listener gateway"}},
-		"leaf nodes":           {func(b *broker) { b.top = `leafnodes { listen: "127.0.0.1:-1" }` }, own, []string{"listener leafnodes"}},
-		"leaf node elsewhere":  {func(b *broker) { b.top = `leafnodes { remotes: [ { url: "nats://127.0.0.1:1", account: DEVICES } ] }` }, own, []string{"listener leafnodes.remotes[1]"}},
-		"MQTT":                 {func(b *broker) { b.top = "server_name: a, mqtt { port: -1 }" }, own, []string{"listener mqtt"}},
-		"websocket":            {func(b *broker) { b.top = "websocket { port: -1, no_tls: true, no_auth_user: " + b.operator + " }" }, own, []string{"listener websocket", "no-auth-user websocket.no_auth_user"}},
-		"routes":               {func(b *broker) { b.top = `cluster { name: a, listen: "127.0.0.1:-1" }` }, own, []string{"listener cluster"}},
+		"devices as system":               {func(b *broker) { b.top = "system_account: DEVICES" }, own, []string{"system-account system_account"}},
+		"answers that end with the first": {func(b *broker) { b.once = true }, own, []string{"deny-list accounts.STATE.exports[10]", "deny-list accounts.SYS.exports[2]", "deny-list accounts.SYS.exports[3]"}},
+		"another as system":               {func(b *broker) { b.system, b.accounts["OTHER"] = "OTHER", "" }, own, []string{"system-account system_account"}},
+		"none named as system":            {func(b *broker) { b.system = `"$SYS"` }, own, []string{"system-account system_account"}},
+		"gateway":                         {func(b *broker) { b.top = "gateway { name: a, port: -1 }" }, own, []string{"listener gateway"}},
+		"leaf nodes":                      {func(b *broker) { b.top = `leafnodes { listen: "127.0.0.1:-1" }` }, own, []string{"listener leafnodes"}},
+		"leaf node elsewhere":             {func(b *broker) { b.top = `leafnodes { remotes: [ { url: "nats://127.0.0.1:1", account: DEVICES } ] }` }, own, []string{"listener leafnodes.remotes[1]"}},
+		"MQTT":                            {func(b *broker) { b.top = "server_name: a, mqtt { port: -1 }" }, own, []string{"listener mqtt"}},
+		"websocket":                       {func(b *broker) { b.top = "websocket { port: -1, no_tls: true, no_auth_user: " + b.operator + " }" }, own, []string{"listener websocket", "no-auth-user websocket.no_auth_user"}},
+		"routes":                          {func(b *broker) { b.top = `cluster { name: a, listen: "127.0.0.1:-1" }` }, own, []string{"listener cluster"}},
 		"routes with a password": {func(b *broker) {
 			b.top = `cluster { name: a, listen: "127.0.0.1:-1", authorization { user: a, password: b } }`
 		}, own, nil},

@@ -55,6 +55,7 @@ type accountz struct {
 		Exports   []struct {
 			Subject  string   `json:"subject"`
 			Type     string   `json:"type"`
+			Response string   `json:"response_type"`
 			Approved []string `json:"approved_accounts"`
 		} `json:"exports"`
 		Imports []struct {
@@ -116,7 +117,7 @@ func Monitor(ctx context.Context, base string, o Options) ([]Finding, error) {
 func (z *accountz) account(name, system string) *account {
 	a := &account{jetStream: z.Detail.JetStream, mappings: slices.Sorted(maps.Keys(z.Detail.Mappings))}
 	for _, e := range z.Detail.Exports {
-		a.exports = append(a.exports, share{where: "accounts." + name + ".exports", kind: e.Type, subject: e.Subject, peers: e.Approved})
+		a.exports = append(a.exports, share{where: "accounts." + name + ".exports", kind: e.Type, subject: e.Subject, peers: e.Approved, many: answersMany(e.Response)})
 	}
 	for _, m := range z.Detail.Imports {
 		if m.Account == system && serversOwn(name, m.Subject) {

@@ -38,6 +38,8 @@ type share struct {
 	where, kind, subject string
 	// peers are the accounts on the other side; none of an export means all.
 	peers []string
+	// many says that a service may answer a request several times.
+	many bool
 	// as is the subject that an import has on this side, if it is another.
 	as string
 }
