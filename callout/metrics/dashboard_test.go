@@ -37,6 +37,7 @@ type dashboard struct {
 var (
 	metricName = regexp.MustCompile(`\b(fleet_callout|process|go)_[a-z0-9_]+`)
 	selector   = regexp.MustCompile(`\{([^}]*)\}`)
+	grouping   = regexp.MustCompile(`\b(?:by|without) ?\(([^)]*)\)`)
 	matcher    = regexp.MustCompile(`(\w+)(!=|=~|=)"([^"]*)"`)
 )
 
@@ -92,6 +93,13 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 					shown[name] = true
 					if !names[name] {
 						t.Errorf("%s: %q shows %s, which does not exist", file, p.Title, name)
+					}
+				}
+				for _, by := range grouping.FindAllStringSubmatch(target.Expr, -1) {
+					for label := range strings.SplitSeq(by[1], ",") {
+						if !slices.Contains([]string{"result", "reason", "le", "instance", "job"}, strings.TrimSpace(label)) {
+							t.Errorf("%s: %q tells apart by %s, which neither the callout nor Prometheus says", file, p.Title, label)
+						}
 					}
 				}
 				for _, inside := range selector.FindAllStringSubmatch(target.Expr, -1) {
