@@ -42,10 +42,8 @@ func TestComesBackWhenTheIssuerDoes(t *testing.T) {
 	revision := f.put(container("web"))
 	f.awaitStatus(revision, running("web"))
 	for name, mood := range map[string]func(w http.ResponseWriter) bool{
-		"older server":  func(w http.ResponseWriter) bool { return answer(w, 500, `{"error":"server_error"}`) },
-		"newer server":  func(w http.ResponseWriter) bool { return answer(w, 400, `{"error":"invalid_client"}`) },
-		"proxy":         func(w http.ResponseWriter) bool { return answer(w, 502, `<html>bad gateway</html>`) },
-		"opaque tokens": func(w http.ResponseWriter) bool { return answer(w, 200, `{"access_token":"opaque"}`) },
+		"older server": func(w http.ResponseWriter) bool { return answer(w, 500, `{"error":"server_error"}`) },
+		"newer server": func(w http.ResponseWriter) bool { return answer(w, 400, `{"error":"invalid_client"}`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			asked := make(chan struct{}, 100)
@@ -59,7 +57,11 @@ func TestComesBackWhenTheIssuerDoes(t *testing.T) {
 			f.broker.Kill()
 			f.broker.Start()
 			for range 3 {
-				<-asked
+				select {
+				case <-asked:
+				case <-time.After(deadline):
+					t.Fatal("the issuer is not asked any more")
+				}
 			}
 			// What runs is mended meanwhile.
 			f.podman.Exec(t, "rm", "--force", "--time", "0", "web")
@@ -71,6 +73,34 @@ func TestComesBackWhenTheIssuerDoes(t *testing.T) {
 			})
 			f.issuer.Fail(nil)
 			f.command(protocol.VerbPing)
+		})
+	}
+}
+
+// Who cannot be asked refuses nobody: the device comes back by the token that it had, and
+// by another as soon as there is one.
+func TestComesBackByItsTokenWhileTheIssuerCannotBeAsked(t *testing.T) {
+	f := newFleet(t)
+	f.startAgent()
+	for name, mood := range map[string]func(w http.ResponseWriter) bool{
+		"proxy":         func(w http.ResponseWriter) bool { return answer(w, 502, `<html>bad gateway</html>`) },
+		"no database":   func(w http.ResponseWriter) bool { return answer(w, 503, `{"code":14}`) },
+		"opaque tokens": func(w http.ResponseWriter) bool { return answer(w, 200, `{"access_token":"opaque"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := f.command(protocol.VerbPing).TokenID
+			f.issuer.Fail(mood)
+			f.broker.Kill()
+			f.broker.Start()
+			if now := f.command(protocol.VerbPing).TokenID; now != before {
+				t.Errorf("it is back with token %q, want %q, as there was no other", now, before)
+			}
+			f.issuer.Fail(nil)
+			f.broker.Kill()
+			f.broker.Start()
+			if now := f.command(protocol.VerbPing).TokenID; now == before {
+				t.Error("it has the same token though the issuer gives another")
+			}
 		})
 	}
 }

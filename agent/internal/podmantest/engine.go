@@ -110,13 +110,18 @@ network_config_dir = %[4]q
 
 func (e *Engine) environment() []string {
 	return append(os.Environ(),
-		"CONTAINERS_CONF="+filepath.Join(e.Folder, "containers.conf"),
+		e.containersConf(),
 		"CONTAINERS_REGISTRIES_CONF="+filepath.Join(e.Folder, "registries.conf"),
 		"CONTAINERS_STORAGE_CONF="+filepath.Join(e.Folder, "storage.conf"),
 		"PODMAN_IGNORE_CGROUPSV1_WARNING=1",
 		"TMPDIR="+e.Folder,
 		"XDG_RUNTIME_DIR=",
 		insideVariable+"="+e.Folder)
+}
+
+// containersConf is the variable that names the engine's configuration.
+func (e *Engine) containersConf() string {
+	return "CONTAINERS_CONF=" + filepath.Join(e.Folder, "containers.conf")
 }
 
 // PowerOn starts the engine, again after a [Engine.PowerCut], and waits until it

@@ -126,8 +126,10 @@ func (e *Engine) Exec(tb testing.TB, args ...string) string {
 	return strings.TrimSpace(string(output))
 }
 
-// podman runs the remote client: it needs the socket alone.
+// podman runs the remote client. It asks for containers as its own configuration has it,
+// so that is the engine's.
 func (e *Engine) podman(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "podman", append([]string{"--remote", "--url", e.Socket}, args...)...)
+	cmd.Env = append(os.Environ(), e.containersConf())
 	return cmd.CombinedOutput()
 }
