@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -35,6 +36,10 @@ const idle = time.Hour
 // rollInterval is the time between two roll calls of the servers. One that was out of
 // reach for longer than anybody is looked for has kept the connections that it had.
 const rollInterval = time.Second
+
+// gone is after how long a silence a server is forgotten: a start gives it a new id. One that
+// answers after all is as good as new, as after any silence of more than a few seconds.
+const gone = time.Hour
 
 // answerTimeout is how long a server may take to list connections before that is
 // worth a line in the log.
@@ -80,14 +85,14 @@ type bouncer struct {
 	nc   *nats.Conn
 	// listings, kicks and roll are where the servers' answers go; a kick's is below it.
 	listings, kicks, roll string
-	// present is when each server last answered the roll call, by its id.
-	present map[string]time.Time
 	// asked is since when an answer has been waited for; zero if none is.
 	asked time.Time
 	// answers gets a value for each listing.
 	answers chan struct{}
 
 	mu sync.Mutex
+	// present is when each server last answered the roll call, by its id.
+	present map[string]time.Time
 	// closing are the connections that a server was asked to close, by where it answers.
 	closing map[string]Expulsion
 	// deaf has it said once that nobody takes such a request.
@@ -149,8 +154,12 @@ func (b *bouncer) look(ctx context.Context, name string) {
 	}
 }
 
-// call asks every server whether it is there. Where it cannot be asked, none answers.
+// call asks every server whether it is there, and forgets those that are gone. Where it
+// cannot be asked, none answers.
 func (b *bouncer) call() {
+	b.mu.Lock()
+	maps.DeleteFunc(b.present, func(_ string, last time.Time) bool { return time.Since(last) > gone })
+	b.mu.Unlock()
 	request, err := json.Marshal(absent{Client: math.MaxInt64})
 	if err == nil {
 		_ = b.nc.PublishRequest(protocol.ConnectionsSubject(protocol.AccountState), b.roll, request)
@@ -165,8 +174,10 @@ func (b *bouncer) answered(msg *nats.Msg) {
 		return // nobody there to ask
 	}
 	now := time.Now()
+	b.mu.Lock()
 	last, known := b.present[answer.Server.ID]
 	b.present[answer.Server.ID] = now
+	b.mu.Unlock()
 	if known && now.Sub(last) <= rounds[len(rounds)-1] {
 		return
 	}
