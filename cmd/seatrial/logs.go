@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/seatrial/seatrial/framework/redact"
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
@@ -46,7 +45,11 @@ func (a *app) logs() *cobra.Command {
 			if follow {
 				show = append(show, "--follow=name", "--retry")
 			}
-			clean := redact.New().Lines(a.out)
+			secrets := h.Artifacts.Redactor()
+			if err := secrets.Refresh(); err != nil {
+				return fmt.Errorf("show logs: %w", err)
+			}
+			clean := secrets.Lines(a.out)
 			tail := exec.CommandContext(cmd.Context(), "tail", append(append(show, "--"), files...)...)
 			tail.Stdout, tail.Stderr = clean, a.err
 			if err := errors.Join(tail.Run(), clean.Close()); err != nil {

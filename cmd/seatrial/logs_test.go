@@ -8,22 +8,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seatrial/seatrial/framework/artifact"
 	"github.com/seatrial/seatrial/framework/environment"
 )
 
-// Who follows a log sees a line when it is written, and no secret in it.
+// Who follows a log sees a line when it is written, and no secret in it, be it one that only
+// the stack knows for one, and not until now.
 func TestLogsAreFollowedLineByLine(t *testing.T) {
 	state := t.TempDir()
 	t.Setenv(environment.StateVariable, state)
-	e, err := environment.Open(t.Context(), environment.Options{Name: "embedded"})
+	w, err := newApp(io.Discard, io.Discard).open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close() // the folder goes with the test
-	if _, err := e.MakeDir(logFolder); err != nil {
+	defer w.done() // the folder goes with the test
+	if _, err := w.Environment.MakeDir(logFolder); err != nil {
 		t.Fatal(err)
 	}
-	log := e.Dir(logFolder, "callout.log")
+	log := w.Environment.Dir(logFolder, "callout.log")
 	if err := os.WriteFile(log, []byte("first\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +58,13 @@ func TestLogsAreFollowedLineByLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := file.WriteString("password=opaque-0123456789\n"); err != nil {
+	pat := w.Environment.Dir("pat")
+	artifact.Secrets(w.Context(ctx), pat)
+	if err := os.WriteFile(pat, []byte("opaque-secret-value-0123"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sees("password=[REDACTED]\n")
+	if _, err := file.WriteString("password=opaque-0123456789\nnobody knows opaque-secret-value-0123\n"); err != nil {
+		t.Fatal(err)
+	}
+	sees("password=[REDACTED]\nnobody knows [REDACTED]\n")
 }

@@ -56,6 +56,9 @@ const DefaultBound = 20 * time.Second
 type Registry struct {
 	// Bound is how long one collector may take; 0 means DefaultBound.
 	Bound time.Duration
+	// Links, if set, is a folder in which each file with secrets leaves a link: for who
+	// shows what the stack wrote and runs no stage.
+	Links string
 
 	redactor   *redact.Redactor
 	mu         sync.Mutex
@@ -114,7 +117,3 @@ func From(ctx context.Context) *Registry {
 
 // Register adds collectors to the registry that ctx carries.
 func Register(ctx context.Context, collectors ...Collector) { From(ctx).Add(collectors...) }
-
-// Secrets registers files with secrets with the registry that ctx carries. They
-// need not exist yet.
-func Secrets(ctx context.Context, files ...string) { From(ctx).redactor.AddFile(files...) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ const (
 type Redactor struct {
 	mu       sync.Mutex
 	files    map[string]string // path → content when last read
+	folders  []string
 	literals map[string]struct{}
 	longest  int
 }
@@ -47,10 +49,22 @@ func (r *Redactor) AddFile(paths ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, path := range paths {
-		if _, ok := r.files[path]; !ok {
-			r.files[path] = ""
-		}
+		r.addFile(path)
 	}
+}
+
+func (r *Redactor) addFile(path string) {
+	if _, ok := r.files[path]; !ok {
+		r.files[path] = ""
+	}
+}
+
+// AddFolder registers all files in a folder, or that links in it lead to: also those that
+// are there later.
+func (r *Redactor) AddFolder(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.folders = append(r.folders, path)
 }
 
 // AddSecret registers secret values. Values under eight bytes are ignored.
@@ -68,6 +82,15 @@ func (r *Redactor) Refresh() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var unread []error
+	for _, folder := range r.folders {
+		entries, err := os.ReadDir(folder)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			unread = append(unread, fmt.Errorf("look for secrets to redact: %w", err))
+		}
+		for _, entry := range entries {
+			r.addFile(filepath.Join(folder, entry.Name()))
+		}
+	}
 	for path, before := range r.files {
 		data, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -47,6 +47,9 @@ type Setup struct {
 // with a stack trace, which tells nobody what to do.
 const DefaultStateSpace = 512 << 20
 
+// secretLinks is the folder in an environment of links to what stages registered as secret.
+const secretLinks = "secrets"
+
 // Name is the environment's name.
 func (s Setup) Name() string {
 	return cmp.Or(s.Environment, os.Getenv(EnvironmentVariable), s.profile())
@@ -108,11 +111,17 @@ func Attach(ctx context.Context, setup Setup) (*Harness, error) {
 }
 
 // Look returns the profile in an environment that is not taken, for showing what
-// is there. An environment that is not there wraps [fs.ErrNotExist].
+// is there without its secrets. An environment that is not there wraps [fs.ErrNotExist].
 func Look(ctx context.Context, setup Setup) (*Harness, error) {
-	return open(ctx, setup, func(_ context.Context, o environment.Options) (*environment.Environment, error) {
+	h, err := open(ctx, setup, func(_ context.Context, o environment.Options) (*environment.Environment, error) {
 		return environment.Look(o)
 	})
+	if err != nil {
+		return nil, err
+	}
+	h.Artifacts.Redactor().AddFolder(h.Artifacts.Links)
+	h.Artifacts.Links = "" // nothing is changed
+	return h, nil
 }
 
 func open(ctx context.Context, setup Setup, take func(context.Context, environment.Options) (*environment.Environment, error)) (*Harness, error) {
@@ -149,6 +158,7 @@ func open(ctx context.Context, setup Setup, take func(context.Context, environme
 		intervals:   intervals,
 		stateSpace:  setup.StateSpace,
 	}
+	h.Artifacts.Links = held.Dir(secretLinks)
 	h.Runner = &stage.Runner{Environment: held, Observer: setup.Observer, OnFailure: h.failed}
 	return h, nil
 }
