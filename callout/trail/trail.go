@@ -26,9 +26,9 @@ const (
 	// stream takes: a line and the headers fit beside it.
 	maxMessage = protocol.MaxDocumentSize / 2
 	// gathering is how long a decision waits for others to share a message with: a fleet
-	// that comes back does so one by one, and to send and store each by itself costs
-	// callout and broker a third of what the decision does. If enough wait already, they
-	// go at once.
+	// that comes back does so one by one, and to send each by itself was some twentieth
+	// of a callout's processor time in a storm (by its profile, besides being woken). If
+	// enough wait already, they go at once.
 	gathering = 100 * time.Millisecond
 	enough    = 64
 	// ackTimeout bounds the wait for the broker to say that it has a message.
