@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 
+	"github.com/go-json-experiment/json"
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -26,9 +26,8 @@ const headerServerXKey = "Nats-Server-Xkey"
 // Authority reads the requests of servers and signs the answers to them.
 type Authority struct {
 	account string
-	// public is enough for the JWT library; nkeys derives the private key from
-	// the seed again at every signature, which costs more than the signature.
-	public  nkeys.KeyPair
+	// nkeys derives the private key from the seed again at every signature, which costs
+	// more than the signature.
 	private ed25519.PrivateKey
 	curve   *curve
 }
@@ -51,19 +50,12 @@ func NewAuthority(accountSeed, curveSeed []byte) (*Authority, error) {
 		return nil, fmt.Errorf("account seed: %w", err)
 	}
 	a.account = string(account)
-	if a.public, err = nkeys.FromPublicKey(a.account); err != nil {
-		return nil, fmt.Errorf("account seed: %w", err)
-	}
 	if len(curveSeed) > 0 {
 		if a.curve, err = newCurve(curveSeed); err != nil {
 			return nil, fmt.Errorf("curve seed: %w", err)
 		}
 	}
 	return a, nil
-}
-
-func (a *Authority) sign(_ string, data []byte) ([]byte, error) {
-	return ed25519.Sign(a.private, data), nil
 }
 
 // open reads a server's request. The error is a refusal for
@@ -135,11 +127,12 @@ func (a *Authority) grant(request *jwt.AuthorizationRequestClaims, g *admission.
 	user.Sub.Allow = g.Permissions.Subscribe
 	// A token is for a client: as a leaf node, its bearer could bring a broker.
 	user.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard}
-	encoded, err := user.EncodeWithSigner(a.public, a.sign)
+	user.Type = jwt.UserClaim
+	encoded, err := a.sign(user, &user.ClaimsData, &user.GenericFields)
 	if err != nil {
 		return nil, fmt.Errorf("sign user: %w", err)
 	}
-	return a.answer(request, jwt.AuthorizationResponse{Jwt: encoded})
+	return a.answer(request, jwt.AuthorizationResponse{Jwt: string(encoded)})
 }
 
 // refuse renders the answer that turns the client of the request away. The
@@ -152,14 +145,15 @@ func (a *Authority) answer(request *jwt.AuthorizationRequestClaims, answer jwt.A
 	claims := jwt.NewAuthorizationResponseClaims(request.UserNkey)
 	claims.Audience = request.Server.ID
 	claims.AuthorizationResponse = answer
-	encoded, err := claims.EncodeWithSigner(a.public, a.sign)
+	claims.Type = jwt.AuthorizationResponseClaim
+	encoded, err := a.sign(claims, &claims.ClaimsData, &claims.GenericFields)
 	if err != nil {
 		return nil, fmt.Errorf("sign answer: %w", err)
 	}
 	if a.curve == nil {
-		return []byte(encoded), nil
+		return encoded, nil
 	}
-	sealed, err := a.curve.seal([]byte(encoded), request.Server.XKey)
+	sealed, err := a.curve.seal(encoded, request.Server.XKey)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt answer: %w", err)
 	}
