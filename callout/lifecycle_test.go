@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,26 @@ func TestComesReadyWhenBrokerAndIssuerDo(t *testing.T) {
 	f.issuer.Down(true)
 	expect("ok")
 	f.device(t, deviceA)
+}
+
+// After a power cut everything starts at once, and the issuer, which is elsewhere, may
+// be out of reach.
+func TestAdmitsWithoutTheIssuerAfterARestart(t *testing.T) {
+	f := newFleet(t)
+	c := f.config(t, "")
+	c.JWKSFile = filepath.Join(t.TempDir(), "jwks.json")
+	first := startCallout(t, c, io.Discard)
+	first.waitReady(t)
+	f.device(t, deviceA)
+	eventually(t, "the keys are written down", func() bool { _, err := os.Stat(c.JWKSFile); return err == nil })
+	first.stop()
+	known := f.issuer.Token(t, string(deviceA), "device", nil)
+	f.issuer.Down(true)
+	again := startCallout(t, c, io.Discard)
+	again.waitReady(t)
+	if !f.try(t, nats.Token(known)) {
+		t.Error("a device with a token of before was refused")
+	}
 }
 
 func TestStopFinishesWhatWasAccepted(t *testing.T) {

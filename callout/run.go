@@ -69,6 +69,7 @@ func Run(ctx context.Context, c *config.Config, log *slog.Logger) error {
 		MaxAge:      c.Limits.KeysMaxAge,
 		MinInterval: c.Limits.KeysMinWait,
 		Timeout:     issuerTimeout,
+		File:        c.JWKSFile,
 		MaxWaiting:  max(1, workers/2),
 		Fetched:     counters.Fetched,
 		Log:         log,

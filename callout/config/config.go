@@ -15,8 +15,11 @@ type Config struct {
 	// Issuer is the exact origin of the issuer; Project is the id of the fleet's
 	// project there.
 	Issuer, Project string
-	NATS            NATS
-	Keys            Keys
+	// JWKSFile is where the issuer's keys are kept for a start without it; empty if
+	// they are not.
+	JWKSFile string
+	NATS     NATS
+	Keys     Keys
 	// Rules say who is what: those of the rules file, or else the built-in ones.
 	Rules *rules.Set
 	// HTTPAddress is where health and metrics are served.
@@ -77,8 +80,9 @@ func load(file string, open opener) (*Config, error) {
 	}
 	nats, keys, http, limits := top.Table("nats"), top.Table("keys"), top.Table("http"), top.Table("limits")
 	c := &Config{
-		Issuer:  top.Origin("issuer", "http", "https"),
-		Project: top.Text("project"),
+		Issuer:   top.Origin("issuer", "http", "https"),
+		Project:  top.Text("project"),
+		JWKSFile: named(top, "jwks_file"),
 		NATS: NATS{
 			URL:    nats.Broker("url", "the seed file"),
 			CAFile: named(nats, "ca_file"),

@@ -143,13 +143,16 @@ func TestGoodConfiguration(t *testing.T) {
 		"keys.xkey_seed_file": f.seed(t, "curve", nkeys.PrefixByteCurve, 0o400),
 		"roles.device":        `"edge"`, "limits.workers": "3", "limits.queue": "7", "limits.source_failures": "50", "limits.device_admissions": "90", "limits.budget": `"900ms"`,
 		"limits.expiry_jitter": `"0s"`, "limits.keys_max_age": `"1m"`, "limits.keys_min_wait": `"3s"`,
-		"nats.url": `"nats://127.0.0.1:4222, nats://localhost:4223"`, "nats.ca_file": `"/nats-ca/ca.crt"`,
+		"nats.url": `"nats://127.0.0.1:4222, nats://localhost:4223"`, "nats.ca_file": `"/nats-ca/ca.crt"`, "jwks_file": `"/state/jwks.json"`,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.NATS.CAFile != "/nats-ca/ca.crt" {
 		t.Errorf("the broker's authority is in %q", c.NATS.CAFile)
+	}
+	if c.JWKSFile != "/state/jwks.json" {
+		t.Errorf("the issuer's keys are kept in %q", c.JWKSFile)
 	}
 	want := config.Limits{Workers: 3, Queue: 7, SourceFailures: 50, DeviceAdmissions: 90, Budget: 900 * time.Millisecond, KeysMaxAge: time.Minute, KeysMinWait: 3 * time.Second}
 	if c.Limits != want || !reflect.DeepEqual(c.Rules, rules.Builtin("edge", "fleet-admin")) || len(c.Keys.Curve) == 0 {

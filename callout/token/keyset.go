@@ -32,6 +32,9 @@ type KeySetOptions struct {
 	// refused at once, so that a slow issuer does not hold up tokens whose keys
 	// are known. Default 2.
 	MaxWaiting int
+	// File, if set, is where the keys are written down, for who starts while the issuer
+	// cannot be asked.
+	File string
 	// Fetched, if set, is told of every fetch and its error.
 	Fetched func(error)
 	Log     *slog.Logger
@@ -46,7 +49,8 @@ const (
 // KeySet keeps the issuer's public keys ready. They are fetched when [KeySet.Run]
 // starts, again when they are old, and when a token names one that is not among
 // them (they may have been rotated). Whatever happens to the issuer, the last
-// good ones stay in use.
+// good ones stay in use, also those of an earlier run if they are in a file and not
+// older than a day.
 type KeySet struct {
 	options KeySetOptions
 	limit   *rate.Limiter
@@ -57,6 +61,9 @@ type KeySet struct {
 	first   sync.Once
 	// failed says that the last fetch did: what the issuer publishes is not known.
 	failed atomic.Bool
+
+	// kept is what the file holds, as far as this run knows. Run alone has it.
+	kept *snapshot
 
 	mu     sync.Mutex
 	flight *flight
@@ -200,14 +207,33 @@ func (s *KeySet) Run(ctx context.Context) {
 		case <-s.wake:
 		}
 		if err := s.fly(ctx); err != nil {
+			s.fallBack(ctx)
 			s.options.Log.WarnContext(ctx, "The issuer's keys could not be fetched; the last good ones stay in use.",
 				"issuer", s.options.Issuer, "error", err, "retryIn", delay, "haveKeys", !s.Fetched().IsZero())
 			due.Reset(jittered(delay))
 			delay = min(2*delay, retryMax, s.options.MaxAge)
 			continue
 		}
+		if err := s.keep(); err != nil {
+			s.options.Log.WarnContext(ctx, "A start while the issuer cannot be asked would have no keys.", "error", err)
+		}
 		delay = retryMin
 		due.Reset(jittered(s.options.MaxAge))
+	}
+}
+
+// fallBack has kept keys used if there are no others.
+func (s *KeySet) fallBack(ctx context.Context) {
+	if !s.Fetched().IsZero() {
+		return
+	}
+	switch found, err := s.restore(); {
+	case err != nil:
+		s.options.Log.WarnContext(ctx, "There are no keys of an earlier run to go by.", "error", err)
+	case found != nil:
+		s.options.Log.WarnContext(ctx, "The issuer cannot be asked for its keys; those of an earlier run are used.", "fetched", found.fetched)
+		s.current.Store(found)
+		s.first.Do(func() { close(s.loaded) })
 	}
 }
 

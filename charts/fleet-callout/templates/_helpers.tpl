@@ -22,6 +22,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "fleet-callout.config" -}}
 issuer = {{ .Values.issuer | quote }}
 project = {{ .Values.project | quote }}
+jwks_file = "/state/jwks.json"
 {{- if .Values.rules }}
 rules_file = "/config/rules.toml"
 {{- end }}
