@@ -171,7 +171,10 @@ func explainToken(ctx context.Context, r request, stdin io.Reader, stdout, stder
 	keys := token.NewKeySet(token.KeySetOptions{
 		Issuer: c.Issuer,
 		Client: client,
-		Log:    slog.New(slog.NewTextHandler(stderr, nil)),
+		// As the callout itself would, whose file it stays.
+		File:     c.JWKSFile,
+		ReadOnly: true,
+		Log:      slog.New(slog.NewTextHandler(stderr, nil)),
 		Fetched: func(err error) {
 			select {
 			case fetched <- err:

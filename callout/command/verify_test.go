@@ -2,11 +2,13 @@ package command_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -84,6 +86,13 @@ id = "sub"
 
 	issuer.Down(true)
 	check(t, good, 1, "refused: keys_unavailable", good, "--config", config, "--token-file", "-")
+	// The callout itself would go by the keys that it has on disk.
+	keys, err := json.Marshal(map[string]any{"issuer": issuer.URL, "fetched": time.Now(), "keys": issuer.Published()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeping := configure(t, issuer.URL, fmt.Sprintf("jwks_file = %q", write(t, "jwks.json", string(keys))))
+	check(t, good, 0, "admitted as device device-1", good, "--config", keeping, "--token-file", "-")
 }
 
 func TestUsage(t *testing.T) {

@@ -38,7 +38,7 @@ type keptKeys struct {
 // keep writes down what was fetched, unless that stands there already.
 func (s *KeySet) keep() error {
 	now := s.current.Load()
-	if last := s.kept; s.options.File == "" || last != nil && now.fetched.Sub(last.fetched) < keepEvery && reflect.DeepEqual(last.keys, now.keys) {
+	if last := s.kept; s.options.File == "" || s.options.ReadOnly || last != nil && now.fetched.Sub(last.fetched) < keepEvery && reflect.DeepEqual(last.keys, now.keys) {
 		return nil
 	}
 	set := keptKeys{Issuer: s.options.Issuer, Fetched: now.fetched.UTC()}

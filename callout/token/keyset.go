@@ -33,8 +33,9 @@ type KeySetOptions struct {
 	// are known. Default 2.
 	MaxWaiting int
 	// File, if set, is where the keys are written down, for who starts while the issuer
-	// cannot be asked.
-	File string
+	// cannot be asked. With ReadOnly it is gone by, but not written.
+	File     string
+	ReadOnly bool
 	// Fetched, if set, is told of every fetch and its error.
 	Fetched func(error)
 	Log     *slog.Logger
@@ -207,7 +208,6 @@ func (s *KeySet) Run(ctx context.Context) {
 		case <-s.wake:
 		}
 		if err := s.fly(ctx); err != nil {
-			s.fallBack(ctx)
 			s.options.Log.WarnContext(ctx, "The issuer's keys could not be fetched; the last good ones stay in use.",
 				"issuer", s.options.Issuer, "error", err, "retryIn", delay, "haveKeys", !s.Fetched().IsZero())
 			due.Reset(jittered(delay))
@@ -253,6 +253,8 @@ func (s *KeySet) fly(ctx context.Context) error {
 	s.failed.Store(err != nil)
 	if err == nil {
 		s.current.Store(&snapshot{keys: keys, fetched: time.Now()})
+	} else {
+		s.fallBack(ctx)
 	}
 	// In this order nobody joins what is over, and who learns of it in any way
 	// finds it counted.

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -116,6 +117,13 @@ func (i *Issuer) Publish(key any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.published = append(i.published[:len(i.published):len(i.published)], key)
+}
+
+// Published are the keys that are published.
+func (i *Issuer) Published() []any {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.published)
 }
 
 // Withdraw publishes no key any more.
