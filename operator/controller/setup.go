@@ -75,6 +75,7 @@ func Add(m ctrl.Manager, store *bucket.Store, table *fleet.Table, events *Events
 func options(workers int) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
+		NewQueue:                newQueue,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, maxRetry),
 		// The broker, and with it the buckets, may come long after the operator.
 		CacheSyncTimeout: math.MaxInt64,
