@@ -87,6 +87,23 @@ func TestStartsByTheKeysOfAnEarlierRun(t *testing.T) {
 	}
 }
 
+// A key that was withdrawn must not stand there for as long as keys that have not changed
+// are left alone.
+func TestChangedKeysAreWrittenDownAtOnce(t *testing.T) {
+	issuer := issuertest.New(t)
+	file := filepath.Join(t.TempDir(), "jwks.json")
+	keys := loaded(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, MinInterval: time.Nanosecond, File: file})
+	written(t, file, issuer.KeyID())
+	issuer.Withdraw()
+	issuer.Rotate(t, jose.ES256)
+	if _, err := keys.Key(t.Context(), issuer.KeyID()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(written(t, file, issuer.KeyID())["keys"].([]any)); n != 1 {
+		t.Errorf("%d keys are kept, want the one that is published", n)
+	}
+}
+
 func TestKeptKeysAreOnlyRead(t *testing.T) {
 	issuer := issuertest.New(t)
 	file := kept(t, issuer)

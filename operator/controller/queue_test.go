@@ -50,6 +50,19 @@ func TestWorkersEndWithTheirQueue(t *testing.T) {
 	}
 }
 
+// Both controllers have such a queue.
+func TestControllersHaveAQueueThatEnds(t *testing.T) {
+	o := options(1)
+	if o.NewQueue == nil {
+		t.Fatal("they have the library's own")
+	}
+	q := o.NewQueue("theirs", o.RateLimiter)
+	defer q.ShutDown()
+	if _, ok := q.(*ending); !ok {
+		t.Errorf("they have a %T", q)
+	}
+}
+
 // It gives what is urgent first, each once at a time.
 func TestQueueGivesWhatIsUrgentFirst(t *testing.T) {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](minRetry, maxRetry)
