@@ -15,6 +15,7 @@ import (
 
 	"github.com/seatrial/seatrial/agent/credential"
 	"github.com/seatrial/seatrial/agent/internal/issuertest"
+	"github.com/seatrial/seatrial/internal/durable/durabletest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,6 +31,32 @@ func source(t *testing.T, issuer *issuertest.Issuer) *credential.Source {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// A device that has told its issuer of a key must not come back without it.
+func TestPowerCutTakesNoKeyBack(t *testing.T) {
+	disk := durabletest.New(t)
+	path, pendingPath := filepath.Join(disk.Path, "key.json"), filepath.Join(disk.Path, "key.json.pending")
+	for _, id := range []string{"1", "2"} {
+		pending, err := credential.Generate("device-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pending.SavePending(pendingPath); err != nil {
+			t.Fatal(err)
+		}
+		disk.CutPower()
+		if got, err := credential.ReadPending(pendingPath); err != nil || !got.Same(pending) {
+			t.Errorf("after a power cut the pending key is another (%v)", err)
+		}
+		if err := pending.Named(id, time.Time{}).Save(path); err != nil {
+			t.Fatal(err)
+		}
+		disk.CutPower()
+		if got, err := credential.ReadKey(path); err != nil || !got.Same(pending) || got.ID != id {
+			t.Errorf("after a power cut the key is not %q (%v)", id, err)
+		}
+	}
 }
 
 func TestMint(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/seatrial/seatrial/internal/durable"
 )
 
 // Generate makes a key of a user's own. Its issuer does not know it yet.
@@ -66,7 +66,7 @@ func (k *Key) save(path, kind string) error {
 	}
 	data, err := json.Marshal(account)
 	if err == nil {
-		err = renameio.WriteFile(path, data, keyMode)
+		err = durable.WriteFile(path, data, keyMode)
 	}
 	if err != nil {
 		return fmt.Errorf("write the key file: %w", err)

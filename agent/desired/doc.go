@@ -5,5 +5,5 @@
 // and none of the ways in which it may come, fail to come, or be forged. A ring at
 // the door is never believed, it only makes the agent read; what is read is decoded
 // strictly and must be for this device; what was accepted is kept on disk. It
-// imports protocol alone of this module.
+// imports protocol and internal/durable alone of this module.
 package desired

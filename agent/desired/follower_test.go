@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/seatrial/seatrial/internal/durable/durabletest"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -311,6 +312,23 @@ func TestStore(t *testing.T) {
 	}
 	if state, err := s.Load(); state != nil || err != nil {
 		t.Errorf("after that there is %v, %v", state, err)
+	}
+}
+
+// A device that has said which revision it follows must not come back with an older one.
+func TestPowerCutBringsBackNoOlderState(t *testing.T) {
+	disk := durabletest.New(t)
+	s := NewStore(disk.Path, device)
+	document := &protocol.DesiredState{Version: protocol.Version, Device: device}
+	for revision := range uint64(5) {
+		want := &State{Revision: 71 + revision, Document: document}
+		if err := s.Save(want); err != nil {
+			t.Fatal(err)
+		}
+		disk.CutPower()
+		if got, err := s.Load(); err != nil || got == nil || got.Revision != want.Revision {
+			t.Fatalf("after a power cut it has %+v (%v), revision %d was kept", got, err, want.Revision)
+		}
 	}
 }
 

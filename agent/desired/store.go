@@ -9,8 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/seatrial/seatrial/internal/durable"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -70,7 +69,8 @@ func parse(device protocol.DeviceID, data []byte) (*State, error) {
 	return &State{Revision: k.Revision, Document: document}, nil
 }
 
-// Save keeps a state in place of the last one. The file is whole at any time.
+// Save keeps a state in place of the last one. The file is whole at any time, and no
+// power cut brings the last one back.
 func (s *Store) Save(state *State) error {
 	document, err := state.Document.Encode()
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Store) Save(state *State) error {
 		return fmt.Errorf("keep the desired state: %w", err)
 	}
 	// Environment variables may hold secrets.
-	if err := renameio.WriteFile(s.path, data, 0o600); err != nil {
+	if err := durable.WriteFile(s.path, data, 0o600); err != nil {
 		return fmt.Errorf("keep the desired state: %w", err)
 	}
 	return nil

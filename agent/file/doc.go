@@ -5,5 +5,5 @@
 // update that did not work. So each container that is made has a folder of its own in
 // the agent's state, in it one for each folder in which the container sees files;
 // names are made from paths in such a way that no path leads out of them.
-// It imports protocol and drift alone of this module.
+// It imports protocol, drift and internal/durable alone of this module.
 package file

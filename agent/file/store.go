@@ -19,6 +19,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/seatrial/seatrial/agent/drift"
+	"github.com/seatrial/seatrial/internal/durable"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -174,17 +175,7 @@ func replace(target, content string, mode fs.FileMode, uid, gid int) error {
 	if err := pending.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	return sync(folder)
-}
-
-// sync has the entries of a folder on disk.
-func sync(folder string) error {
-	opened, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	defer opened.Close()
-	return opened.Sync()
+	return durable.SyncFolder(folder)
 }
 
 // holds reports whether target is a file with this content.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/file"
+	"github.com/seatrial/seatrial/internal/durable/durabletest"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -81,6 +82,25 @@ func TestRestartIsDueUntilItIsDone(t *testing.T) {
 	quiet.Name = "quiet"
 	if changed := write(t, s, quiet); len(changed) != 1 || s.Due("quiet") {
 		t.Errorf("content that asks for no restart changes %q and has one due: %t", changed, s.Due("quiet"))
+	}
+}
+
+func TestPowerCutTakesNoFileBack(t *testing.T) {
+	disk := durabletest.New(t)
+	for _, want := range []string{"one", "two", "three"} {
+		s := file.NewStore(filepath.Join(disk.Path, "files"))
+		c := container(conf(want, protocol.OnChangeRestart))
+		write(t, s, c)
+		disk.CutPower()
+		if got := read(t, seen(s.Mounts("app", c), "/etc/app/app.conf")); got != want {
+			t.Errorf("after a power cut the file is %q, %q was written", got, want)
+		}
+		if !s.Due("app") {
+			t.Errorf("after a power cut no restart is due for %q", want)
+		}
+		if err := s.Done("app"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

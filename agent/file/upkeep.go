@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/seatrial/seatrial/internal/durable"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -22,7 +23,7 @@ func (s *Store) note(home string) error {
 	if err := mark.Close(); err != nil {
 		return err
 	}
-	return sync(s.path(home))
+	return durable.SyncFolder(s.path(home))
 }
 
 // Due reports whether the container of a home has to be started again to see its

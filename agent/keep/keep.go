@@ -6,16 +6,17 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/google/renameio/v2"
+	"github.com/seatrial/seatrial/internal/durable"
 )
 
-// Write puts a document in the place of a file, which is whole at any time.
+// Write puts a document in the place of a file, which is whole at any time, and is the
+// new one for good when Write returns.
 func Write(path string, document any) error {
 	data, err := json.Marshal(document)
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, data, 0o600)
+	return durable.WriteFile(path, data, 0o600)
 }
 
 // Map reads a document of named things. One that is not there is empty, and so is one

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seatrial/seatrial/agent/keep"
+	"github.com/seatrial/seatrial/internal/durable/durabletest"
 )
 
 func TestMapIsWhatWasWritten(t *testing.T) {
@@ -30,6 +31,20 @@ func TestMapIsWhatWasWritten(t *testing.T) {
 	}
 	if err := keep.Write(filepath.Join(path, "below"), 1); err == nil {
 		t.Error("written into what is no folder")
+	}
+}
+
+func TestMapOutlastsAPowerCut(t *testing.T) {
+	disk := durabletest.New(t)
+	path := filepath.Join(disk.Path, "things.json")
+	for _, want := range []map[string]int{{"a": 1}, {"a": 1, "b": 2}, {"b": 3}} {
+		if err := keep.Write(path, want); err != nil {
+			t.Fatal(err)
+		}
+		disk.CutPower()
+		if things, err := keep.Map[int](path); err != nil || !maps.Equal(things, want) {
+			t.Errorf("after a power cut there is %v (%v), %v was written", things, err, want)
+		}
 	}
 }
 

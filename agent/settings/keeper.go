@@ -12,9 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/nats-io/nats.go"
 
+	"github.com/seatrial/seatrial/internal/durable"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -153,7 +153,7 @@ func (k *Keeper) accept(ctx context.Context, read *protocol.FleetSettings, docum
 	}
 	k.log.InfoContext(ctx, "connections are spread anew", "over", read.Spread(), "devices", read.Devices)
 	k.current.Store(read)
-	if err := renameio.WriteFile(k.path, document, 0o600); err != nil {
+	if err := durable.WriteFile(k.path, document, 0o600); err != nil {
 		k.log.ErrorContext(ctx, "the next start may go by older settings", "error", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/seatrial/seatrial/internal/durable/durabletest"
 	"github.com/seatrial/seatrial/protocol"
 )
 
@@ -74,6 +75,19 @@ func TestWhatIsPublishedCountsAndIsKept(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(folder, "settings.json")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+func TestPowerCutTakesNoSettingsBack(t *testing.T) {
+	disk := durabletest.New(t)
+	for _, want := range []time.Duration{7 * time.Second, 9 * time.Second} {
+		if err := NewKeeper(disk.Path, fallback, newBucket(stored(t, want)), quiet).Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		disk.CutPower()
+		if got := NewKeeper(disk.Path, fallback, newBucket(nil), quiet).Spread(); got != want {
+			t.Errorf("after a power cut the spread is %s, %s was read", got, want)
+		}
 	}
 }
 

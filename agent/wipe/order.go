@@ -55,21 +55,8 @@ func Read(folder string) (*Order, error) {
 
 // Write puts the order where it outlasts a power cut.
 func (o *Order) Write(folder string) error {
-	err := keep.Write(filepath.Join(folder, fileName), o)
-	if err == nil {
-		err = syncFolder(folder)
-	}
-	if err != nil {
+	if err := keep.Write(filepath.Join(folder, fileName), o); err != nil {
 		return fmt.Errorf("write the order to wipe: %w", err)
 	}
 	return nil
-}
-
-// syncFolder has what was made or removed in a folder outlast a power cut.
-func syncFolder(folder string) error {
-	f, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/seatrial/seatrial/internal/durable"
 )
 
 // Device is what is wiped.
@@ -66,7 +68,7 @@ func removeSecrets(_ context.Context, _ *Order, device *Device) error {
 			}
 			continue
 		}
-		problems = append(problems, syncFolder(filepath.Dir(path)))
+		problems = append(problems, durable.SyncFolder(filepath.Dir(path)))
 	}
 	return errors.Join(problems...)
 }
@@ -82,7 +84,7 @@ func removeState(_ context.Context, _ *Order, device *Device) error {
 			problems = append(problems, os.RemoveAll(filepath.Join(device.StateDir, name)))
 		}
 	}
-	return errors.Join(append(problems, syncFolder(device.StateDir))...)
+	return errors.Join(append(problems, durable.SyncFolder(device.StateDir))...)
 }
 
 func keeps(kept []string, name string) bool {

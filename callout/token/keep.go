@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/google/renameio/v2"
+
+	"github.com/seatrial/seatrial/internal/durable"
 )
 
 const (
@@ -48,7 +49,7 @@ func (s *KeySet) keep() error {
 	slices.SortFunc(set.Keys, func(a, b jose.JSONWebKey) int { return cmp.Compare(a.KeyID, b.KeyID) })
 	data, err := json.Marshal(set)
 	if err == nil {
-		err = renameio.WriteFile(s.options.File, data, 0o600)
+		err = durable.WriteFile(s.options.File, data, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("keep the issuer's keys: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/seatrial/seatrial/callout/internal/issuertest"
 	"github.com/seatrial/seatrial/callout/refusal"
 	"github.com/seatrial/seatrial/callout/token"
+	"github.com/seatrial/seatrial/internal/durable/durabletest"
 )
 
 // kept runs a set until it has written down the issuer's keys, and returns the file.
@@ -101,6 +102,24 @@ func TestChangedKeysAreWrittenDownAtOnce(t *testing.T) {
 	}
 	if n := len(written(t, file, issuer.KeyID())["keys"].([]any)); n != 1 {
 		t.Errorf("%d keys are kept, want the one that is published", n)
+	}
+}
+
+func TestPowerCutBringsNoWithdrawnKeyBack(t *testing.T) {
+	issuer := issuertest.New(t)
+	disk := durabletest.New(t)
+	file := filepath.Join(disk.Path, "jwks.json")
+	for range 2 {
+		issuer.Withdraw()
+		issuer.Rotate(t, jose.ES256)
+		t.Run("a run", func(t *testing.T) {
+			running(t, token.KeySetOptions{Issuer: issuer.URL, MaxAge: never, File: file})
+			written(t, file, issuer.KeyID())
+		})
+		disk.CutPower()
+		if n := len(written(t, file, issuer.KeyID())["keys"].([]any)); n != 1 {
+			t.Errorf("after a power cut %d keys are kept, want the one that is published", n)
+		}
 	}
 }
 
