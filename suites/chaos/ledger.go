@@ -38,7 +38,7 @@ func Ledger(ctx context.Context, in Input) {
 	AddReportEntry("history", path)
 	history := ledger.NewHistory(file)
 	history.Add(ledger.Event{Begin: &ledger.Begin{
-		Version: ledger.Version, Seed: settings.Seed, Seconds: settings.Duration.Seconds(), Devices: settings.Devices,
+		Version: ledger.Version, Seed: settings.Seed, Seconds: settings.Duration.Seconds(), Pace: settings.Pace, Devices: settings.Devices,
 	}})
 	DeferCleanup(func(ctx context.Context) { in.RemoveLeftovers(in.Stack.Context(ctx)) })
 
@@ -69,6 +69,10 @@ func Ledger(ctx context.Context, in Input) {
 	if !verdict.Holds() {
 		Fail(fmt.Sprintf("the promise was broken:\n%s\nthe history: %s\nthe same again: %s", verdict, path, again))
 	}
+	for _, on := range in.Stack.Devices {
+		Expect(time.Duration(verdict.Looks[on.ID()])*mostUnseen).To(BeNumerically(">=", settings.Duration),
+			"podman was seen %d times on %s, which is too little for a verdict; with more than $%s=%d there is more time to look", verdict.Looks[on.ID()], on.ID(), ledger.PaceVariable, settings.Pace)
+	}
 }
 
 // settle reads everything once more, again and again until the history holds or the
@@ -78,7 +82,9 @@ func (in Input) settle(ctx context.Context, seen *observer) *ledger.Verdict {
 	wait := in.Stack.Intervals.Interval(IntervalSettled)
 	began := time.Now()
 	for {
+		asked := time.Now()
 		err := seen.last(ctx)
+		took := time.Since(asked)
 		end := ledger.Event{Observed: time.Now(), End: &ledger.End{Waited: time.Since(began).Seconds()}}
 		verdict := ledger.Check(append(slices.Clip(seen.history.Events()), end))
 		if verdict.Holds() && err == nil || time.Since(began) > wait.Timeout || ctx.Err() != nil {
@@ -86,30 +92,21 @@ func (in Input) settle(ctx context.Context, seen *observer) *ledger.Verdict {
 			seen.history.Add(end)
 			return verdict
 		}
-		_ = pause(ctx, wait.Poll) // an end of ctx is seen above
+		// As in observe, looking must not keep a slow device busy.
+		_ = pause(ctx, max(wait.Poll, took)) // an end of ctx is seen above
 	}
 }
 
 // last writes down what stands: keys, statuses, containers and the deployments'
 // statuses.
 func (o *observer) last(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
 	for _, on := range o.in.Stack.Devices {
-		for _, b := range []protocol.Bucket{protocol.BucketDesired, protocol.BucketStatus} {
-			v, err := wire.Present(ctx, o.conn, b, protocol.DeviceID(on.ID()))
-			if errors.Is(err, wire.ErrNoDocument) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			o.history.Add(o.event(b, v, true))
-		}
-		if err := o.look(ctx, on); err != nil {
+		if err := errors.Join(o.ask(ctx, protocol.DeviceID(on.ID())), o.look(ctx, on)); err != nil {
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	var all fleet.DeploymentList
 	if err := o.in.Stack.Client.List(ctx, &all, client.InNamespace(o.in.Namespace)); err != nil {
 		return fmt.Errorf("read the deployments' statuses: %w", err)
@@ -123,6 +120,23 @@ func (o *observer) last(ctx context.Context) error {
 			Deployment: d.Name, Generation: d.Generation, Observed: d.Status.ObservedGeneration,
 			Matched: int(d.Status.Aggregate.Matched), Succeeded: int(d.Status.Aggregate.Succeeded),
 		}})
+	}
+	return nil
+}
+
+// ask writes down the keys of a device as they are.
+func (o *observer) ask(ctx context.Context, id protocol.DeviceID) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	for _, b := range []protocol.Bucket{protocol.BucketDesired, protocol.BucketStatus} {
+		v, err := wire.Present(ctx, o.conn, b, id)
+		if errors.Is(err, wire.ErrNoDocument) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		o.history.Add(o.event(b, v, true))
 	}
 	return nil
 }

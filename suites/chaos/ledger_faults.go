@@ -21,8 +21,9 @@ func (in Input) disturb(ctx context.Context, plan ledger.Plan, settings ledger.S
 	group, ctx := errgroup.WithContext(ctx)
 	for _, track := range plan.Tracks {
 		group.Go(func() error {
+			var late time.Duration
 			for _, f := range track {
-				if pause(ctx, time.Until(began.Add(f.At))) != nil {
+				if pause(ctx, time.Until(began.Add(late+f.At))) != nil {
 					return ctx.Err()
 				}
 				if time.Since(began) >= settings.Duration {
@@ -31,6 +32,8 @@ func (in Input) disturb(ctx context.Context, plan ledger.Plan, settings ledger.S
 				if err := in.happen(ctx, f, history); err != nil {
 					return err
 				}
+				// What took longer than planned takes nothing of the rest that follows.
+				late = max(late, time.Since(began)-f.At-f.Lasts)
 			}
 			return nil
 		})

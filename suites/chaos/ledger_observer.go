@@ -29,6 +29,9 @@ const (
 	// it may take: a device may be off.
 	lookEvery   = 5 * time.Second
 	lookTimeout = 20 * time.Second
+	// mostUnseen is how long a device may be unseen, taken over the whole time: one that
+	// is off, starts, and is off again is seen rarely, but it is seen.
+	mostUnseen = 30 * time.Second
 )
 
 // observer writes down what the broker and the devices show. It connects as the
@@ -58,9 +61,12 @@ func (in Input) observe(ctx context.Context, history *ledger.History) (*observer
 	}
 	for _, on := range in.Stack.Devices {
 		group.Go(func() error {
-			for pause(ctx, lookEvery) == nil {
+			for wait := lookEvery; pause(ctx, wait) == nil; {
+				began := time.Now()
 				// One that is off, or changes meanwhile, is looked at the next time.
 				_ = o.look(ctx, on)
+				// Looking must not become what keeps a slow device busy.
+				wait = max(lookEvery, time.Since(began))
 			}
 			return nil
 		})

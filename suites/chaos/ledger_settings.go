@@ -11,6 +11,10 @@ import (
 	"github.com/seatrial/seatrial/suites/profile"
 )
 
+// machinesPace is the pace for devices that are machines, which may be emulated: a
+// change of a container takes one of them some 15 s, and a start a minute.
+const machinesPace = 5
+
 // ledgerSettings are what the ledger's plan is made from here.
 func (in Input) ledgerSettings() (ledger.Settings, error) {
 	s, err := ledger.Ask(os.Getenv)
@@ -33,6 +37,9 @@ func (in Input) ledgerSettings() (ledger.Settings, error) {
 		if extra.can {
 			s.Each = append(s.Each, extra.kind)
 		}
+	}
+	if s.Pace == 0 && in.Stack.Profile != profile.Embedded {
+		s.Pace = machinesPace
 	}
 	for _, on := range in.Stack.Devices {
 		s.Devices = append(s.Devices, on.ID())

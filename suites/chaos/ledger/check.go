@@ -67,6 +67,8 @@ type Verdict struct {
 	// Asked says that a write was acknowledged which wants something of a device:
 	// without one nothing was promised.
 	Asked bool
+	// Looks are how often podman was seen, by device.
+	Looks map[string]int
 	// Counts are how much of what there is, by name.
 	Counts map[string]int
 }
@@ -179,7 +181,7 @@ type checker struct {
 
 func index(events []Event) *checker {
 	c := &checker{
-		verdict: &Verdict{Unproven: map[Rule]int{}, Counts: map[string]int{}},
+		verdict: &Verdict{Unproven: map[Rule]int{}, Counts: map[string]int{}, Looks: map[string]int{}},
 		writes:  map[string][]writeAt{}, owner: map[string]string{},
 		desired: map[string][]revisionAt{}, statuses: map[string][]statusAt{},
 		beats: map[string][]beatAt{}, looks: map[string][]lookAt{}, reports: map[string][]reportAt{},
@@ -243,6 +245,7 @@ func (c *checker) add(e *Event, line int) {
 		c.beats[e.Beat.Device] = append(c.beats[e.Beat.Device], beatAt{e.Beat, line})
 	case e.Look != nil:
 		count("looks at podman")
+		c.verdict.Looks[e.Look.Device]++
 		c.looks[e.Look.Device] = append(c.looks[e.Look.Device], lookAt{e.Look, line})
 	case e.Report != nil:
 		c.reports[e.Report.Deployment] = append(c.reports[e.Report.Deployment], reportAt{e.Report, line})

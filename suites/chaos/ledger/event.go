@@ -31,7 +31,9 @@ type Begin struct {
 	Version int    `json:"version"`
 	Seed    uint64 `json:"seed"`
 	// Seconds is how long the fleet is to be disturbed.
-	Seconds float64  `json:"seconds"`
+	Seconds float64 `json:"seconds"`
+	// Pace is that of [Settings].
+	Pace    int      `json:"pace,omitempty"`
 	Devices []string `json:"devices"`
 }
 

@@ -115,11 +115,11 @@ func Make(s Settings) Plan {
 	}
 	p.Tracks = slices.DeleteFunc(p.Tracks, func(t []Fault) bool { return len(t) == 0 })
 	r := s.random("writes")
-	for at := pauses.in(r); at < s.Duration; {
+	for at := s.paced(pauses.in(r)); at < s.Duration; {
 		changes := []Change{TurnAll, TurnAll, TurnOwn, TurnOwn, Wander, Guest}
 		p.Edits = append(p.Edits, Edit{At: at, Change: changes[r.IntN(len(changes))], Device: r.IntN(max(len(s.Devices), 1))})
 		if r.IntN(burst) > 0 {
-			at += pauses.in(r)
+			at += s.paced(pauses.in(r))
 		}
 	}
 	return p
@@ -146,8 +146,12 @@ func (s Settings) track(target string, kinds ...Kind) []Fault {
 	for at := time.Duration(0); ; {
 		kind := kinds[r.IntN(len(kinds))]
 		habit := habits[kind]
+		rest := habit.rest.in(r)
+		if target != "" {
+			rest = s.paced(rest)
+		}
 		// Short plans have their faults, too; and however short, they end.
-		at += max(min(habit.rest.in(r), s.Duration/3), time.Millisecond)
+		at += max(min(rest, s.Duration/3), time.Millisecond)
 		f := Fault{At: at, Lasts: habit.lasts.in(r), Kind: kind, Target: target}
 		if kind == Clock {
 			f.Jump = jumps.in(r)
@@ -160,6 +164,11 @@ func (s Settings) track(target string, kinds ...Kind) []Fault {
 		}
 		faults = append(faults, f)
 	}
+}
+
+// paced is a wait of a pace of 1 at the pace that is asked for.
+func (s Settings) paced(wait time.Duration) time.Duration {
+	return wait * time.Duration(max(s.Pace, 1))
 }
 
 // random is a source of its own for everything that has a name.

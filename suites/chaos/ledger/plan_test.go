@@ -38,7 +38,9 @@ func TestPlanIsMadeBySeed(t *testing.T) {
 func TestPlanKeepsItsBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		length := time.Duration(rapid.Int64Range(0, int64(20*time.Minute)).Draw(t, "duration"))
-		p := ledger.Make(settings(rapid.Uint64().Draw(t, "seed"), length))
+		s := settings(rapid.Uint64().Draw(t, "seed"), length)
+		s.Pace = rapid.IntRange(0, 100).Draw(t, "pace")
+		p := ledger.Make(s)
 		for _, track := range p.Tracks {
 			var free time.Duration
 			for _, f := range track {
@@ -60,6 +62,38 @@ func TestPlanKeepsItsBounds(t *testing.T) {
 			}
 		}
 	})
+}
+
+// On devices that are five times slower everything comes in the same order, and leaves
+// them five times as much time; what happens to the rest of the stack stays.
+func TestPaceLeavesDevicesTime(t *testing.T) {
+	fast, slow := settings(5, 10*time.Minute), settings(5, 50*time.Minute)
+	slow.Pace = 5
+	a, b := ledger.Make(fast), ledger.Make(slow)
+	if len(a.Edits) != len(b.Edits) {
+		t.Fatalf("%d writes became %d", len(a.Edits), len(b.Edits))
+	}
+	for i := range a.Edits {
+		want := a.Edits[i]
+		want.At *= 5
+		if b.Edits[i] != want {
+			t.Errorf("write %d is %+v, want %+v", i, b.Edits[i], want)
+		}
+	}
+	for i, track := range a.Tracks {
+		pace := time.Duration(1)
+		if track[0].Target != "" {
+			pace = 5
+		}
+		var was, is time.Duration
+		for j, f := range track {
+			g := b.Tracks[i][j]
+			if g.Kind != f.Kind || g.Lasts != f.Lasts || g.At-is != pace*(f.At-was) {
+				t.Fatalf("%+v after %s became %+v after %s", f, f.At-was, g, g.At-is)
+			}
+			was, is = f.At+f.Lasts, g.At+g.Lasts
+		}
+	}
 }
 
 func TestMinuteHasEverything(t *testing.T) {

@@ -17,7 +17,7 @@ func TestSeedOfRealRunReplays(t *testing.T) {
 	events := kept(t)
 	begin := events[0].Begin
 	plan := ledger.Make(ledger.Settings{
-		Seed: begin.Seed, Duration: time.Duration(begin.Seconds * float64(time.Second)), Devices: begin.Devices,
+		Seed: begin.Seed, Duration: time.Duration(begin.Seconds * float64(time.Second)), Pace: begin.Pace, Devices: begin.Devices,
 		Once: once, Each: []ledger.Kind{ledger.Agent, ledger.Power},
 	})
 	happened := map[string][]ledger.Kind{}

@@ -15,6 +15,8 @@ const (
 	DurationVariable = "SEATRIAL_LEDGER_DURATION"
 	// SeedVariable is the seed to repeat.
 	SeedVariable = "SEATRIAL_LEDGER_SEED"
+	// PaceVariable is the pace, as a whole number: see [Settings].
+	PaceVariable = "SEATRIAL_LEDGER_PACE"
 )
 
 // How long a fleet is disturbed: DefaultDuration if nobody says otherwise.
@@ -22,6 +24,8 @@ const (
 	DefaultDuration = time.Minute
 	leastDuration   = 10 * time.Second
 	mostDuration    = 24 * time.Hour
+
+	mostPace = 100
 )
 
 // ErrVariable says that a variable's value is none that the ledger can run with.
@@ -35,13 +39,18 @@ type Settings struct {
 	Duration time.Duration
 	// Devices are the devices' ids.
 	Devices []string
+	// Pace is how many times longer the waits are between writes, and between the faults
+	// of a device, than where devices are processes of this machine: one that is emulated
+	// takes a quarter of a minute for what those do in a second, and would never be done
+	// with anything, nor answer who looks at it. 0 is 1.
+	Pace int
 	// Each are the kinds that can happen to a device, Once those that can happen to
 	// what there is one of.
 	Each, Once []Kind
 }
 
 // Ask returns the settings that the variables ask for: without a duration the
-// default, without a seed a new one. The error wraps [ErrVariable].
+// default, without a seed a new one, without a pace none. The error wraps [ErrVariable].
 func Ask(getenv func(string) string) (Settings, error) {
 	s := Settings{Duration: DefaultDuration, Seed: newSeed()}
 	if text := getenv(DurationVariable); text != "" {
@@ -58,6 +67,13 @@ func Ask(getenv func(string) string) (Settings, error) {
 		}
 		s.Seed = seed
 	}
+	if text := getenv(PaceVariable); text != "" {
+		pace, err := strconv.Atoi(text)
+		if err != nil || pace < 1 || pace > mostPace {
+			return s, fmt.Errorf("$%s is %q: %w: it is a number from 1 to %d", PaceVariable, text, ErrVariable, mostPace)
+		}
+		s.Pace = pace
+	}
 	return s, nil
 }
 
@@ -70,5 +86,9 @@ func newSeed() uint64 {
 
 // Again are the variables that ask for the same once more, as a shell takes them.
 func (s Settings) Again() string {
-	return fmt.Sprintf("%s=%d %s=%s", SeedVariable, s.Seed, DurationVariable, s.Duration)
+	again := fmt.Sprintf("%s=%d %s=%s", SeedVariable, s.Seed, DurationVariable, s.Duration)
+	if s.Pace > 0 {
+		again += fmt.Sprintf(" %s=%d", PaceVariable, s.Pace)
+	}
+	return again
 }

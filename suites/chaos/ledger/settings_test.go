@@ -23,13 +23,15 @@ func environment(lines string) func(string) string {
 
 func TestAskReadsWhatIsAsked(t *testing.T) {
 	s, err := ledger.Ask(environment(""))
-	if err != nil || s.Duration != ledger.DefaultDuration {
+	if err != nil || s.Duration != ledger.DefaultDuration || s.Pace != 0 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	// What a run says can be given to the next one.
-	again, err := ledger.Ask(environment(s.Again()))
-	if err != nil || again.Seed != s.Seed || again.Duration != s.Duration {
-		t.Errorf("%+v became %+v, %v", s, again, err)
+	for _, s.Pace = range []int{0, 1, 5} {
+		again, err := ledger.Ask(environment(s.Again()))
+		if err != nil || again.Seed != s.Seed || again.Duration != s.Duration || again.Pace != s.Pace {
+			t.Errorf("%+v became %+v, %v", s, again, err)
+		}
 	}
 	long, err := ledger.Ask(environment("SEATRIAL_LEDGER_SEED=7 SEATRIAL_LEDGER_DURATION=10m"))
 	if err != nil || long.Seed != 7 || long.Duration != 10*time.Minute {
@@ -37,6 +39,7 @@ func TestAskReadsWhatIsAsked(t *testing.T) {
 	}
 	for _, wrong := range []string{
 		"SEATRIAL_LEDGER_SEED=x", "SEATRIAL_LEDGER_SEED=-1", "SEATRIAL_LEDGER_DURATION=10",
+		"SEATRIAL_LEDGER_PACE=0", "SEATRIAL_LEDGER_PACE=101", "SEATRIAL_LEDGER_PACE=1.5",
 		"SEATRIAL_LEDGER_DURATION=1s", "SEATRIAL_LEDGER_DURATION=-1m", "SEATRIAL_LEDGER_DURATION=1000h",
 	} {
 		name, _, _ := strings.Cut(wrong, "=")
