@@ -31,7 +31,8 @@ const (
 	// broker wait for each other's processor.
 	IntervalThrownOut = "chaos/thrown-out"
 	// IntervalSettled is how soon the fleet must be as it was asked to once nothing
-	// disturbs it any more.
+	// disturbs it any more: a machine without KVM whose power was cut at last needs two
+	// minutes and more for as many containers as there are.
 	IntervalSettled = "chaos/settled"
 )
 
@@ -42,7 +43,7 @@ func Intervals() interval.Defaults {
 		IntervalCut:       {Timeout: time.Minute, Poll: time.Second},
 		IntervalNoticed:   {Timeout: 2 * time.Minute, Poll: time.Second},
 		IntervalThrownOut: {Timeout: 3 * time.Second, Poll: 20 * time.Millisecond},
-		IntervalSettled:   {Timeout: 2 * time.Minute, Poll: time.Second},
+		IntervalSettled:   {Timeout: 5 * time.Minute, Poll: time.Second},
 	}
 }
 
