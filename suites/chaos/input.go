@@ -34,6 +34,10 @@ const (
 	// disturbs it any more: a machine without KVM whose power was cut at last needs two
 	// minutes and more for as many containers as there are.
 	IntervalSettled = "chaos/settled"
+	// IntervalLook is how long one look at a device's podman may take while faults befall
+	// the fleet, and how often there is one: a busy machine without KVM needs a quarter of
+	// a minute to let somebody in.
+	IntervalLook = "chaos/look"
 )
 
 // Intervals are the defaults of the suite's own intervals.
@@ -43,6 +47,7 @@ func Intervals() interval.Defaults {
 		IntervalCut:       {Timeout: time.Minute, Poll: time.Second},
 		IntervalNoticed:   {Timeout: 2 * time.Minute, Poll: time.Second},
 		IntervalThrownOut: {Timeout: 3 * time.Second, Poll: 20 * time.Millisecond},
+		IntervalLook:      {Timeout: 90 * time.Second, Poll: 5 * time.Second},
 		IntervalSettled:   {Timeout: 5 * time.Minute, Poll: time.Second},
 	}
 }

@@ -70,8 +70,9 @@ func Ledger(ctx context.Context, in Input) {
 		Fail(fmt.Sprintf("the promise was broken:\n%s\nthe history: %s\nthe same again: %s", verdict, path, again))
 	}
 	for _, on := range in.Stack.Devices {
-		Expect(time.Duration(verdict.Looks[on.ID()])*mostUnseen).To(BeNumerically(">=", settings.Duration),
-			"podman was seen %d times on %s, which is too little for a verdict; with more than $%s=%d there is more time to look", verdict.Looks[on.ID()], on.ID(), ledger.PaceVariable, settings.Pace)
+		looks, pace := verdict.Looks[on.ID()], max(settings.Pace, 1)
+		Expect(time.Duration(looks*pace)*mostUnseen).To(BeNumerically(">=", settings.Duration),
+			"podman was seen %d times on %s, which is too little for a verdict; with more than $%s=%d there is more time to look", looks, on.ID(), ledger.PaceVariable, pace)
 	}
 }
 
@@ -105,7 +106,7 @@ func (o *observer) last(ctx context.Context) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var all fleet.DeploymentList
 	if err := o.in.Stack.Client.List(ctx, &all, client.InNamespace(o.in.Namespace)); err != nil {
@@ -126,7 +127,7 @@ func (o *observer) last(ctx context.Context) error {
 
 // ask writes down the keys of a device as they are.
 func (o *observer) ask(ctx context.Context, id protocol.DeviceID) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	for _, b := range []protocol.Bucket{protocol.BucketDesired, protocol.BucketStatus} {
 		v, err := wire.Present(ctx, o.conn, b, id)

@@ -25,12 +25,10 @@ const (
 	// observerWait is the wait between attempts to reach the broker again: shorter
 	// than everybody else's, so that little is written over before it is seen.
 	observerWait = 10 * time.Millisecond
-	// lookEvery is how often podman is asked on each device, and lookTimeout how long
-	// it may take: a device may be off.
-	lookEvery   = 5 * time.Second
-	lookTimeout = 20 * time.Second
-	// mostUnseen is how long a device may be unseen, taken over the whole time: one that
-	// is off, starts, and is off again is seen rarely, but it is seen.
+	// readTimeout bounds what is read at the end.
+	readTimeout = 20 * time.Second
+	// mostUnseen is how long a device may be unseen at a pace of 1, taken over the whole
+	// time: one that is off, starts, and is off again is seen rarely, but it is seen.
 	mostUnseen = 30 * time.Second
 )
 
@@ -55,18 +53,21 @@ func (in Input) observe(ctx context.Context, history *ledger.History) (*observer
 		conn.Close()
 		return nil, nil, fmt.Errorf("observe heartbeats: %w", err)
 	}
+	every := in.Stack.Intervals.Interval(IntervalLook).Poll
 	group, ctx := errgroup.WithContext(ctx)
 	for _, b := range []protocol.Bucket{protocol.BucketDesired, protocol.BucketStatus} {
 		group.Go(func() error { return wire.Follow(ctx, conn, b, o) })
 	}
 	for _, on := range in.Stack.Devices {
 		group.Go(func() error {
-			for wait := lookEvery; pause(ctx, wait) == nil; {
+			for wait := every; pause(ctx, wait) == nil; {
 				began := time.Now()
+				wait = every
 				// One that is off, or changes meanwhile, is looked at the next time.
-				_ = o.look(ctx, on)
-				// Looking must not become what keeps a slow device busy.
-				wait = max(lookEvery, time.Since(began))
+				if o.look(ctx, on) == nil {
+					// Looking must not become what keeps a slow device busy.
+					wait = max(every, time.Since(began))
+				}
 			}
 			return nil
 		})
@@ -160,7 +161,7 @@ func (o *observer) beat(msg *nats.Msg) {
 
 // look writes down what podman shows on the device.
 func (o *observer) look(ctx context.Context, on device.Device) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.in.Stack.Intervals.Interval(IntervalLook).Timeout)
 	defer cancel()
 	all, err := o.in.Live(ctx, on)
 	if err != nil {
