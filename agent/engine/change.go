@@ -21,13 +21,24 @@ import (
 const Grace = 10 * time.Second
 
 // Create makes a container under a name, without starting it, and returns its id. It is
-// there after a power cut, too. Named volumes are made as needed.
+// there after a power cut, too. Named volumes are made as needed. A name that is taken
+// and that no container has, because podman or the device's power went at the wrong time,
+// is made free.
 func (e *Engine) Create(ctx context.Context, name string, want *drift.Desired, replaced *protocol.Replacement) (string, error) {
 	ctx, err := e.with(ctx)
 	if err != nil {
 		return "", err
 	}
-	response, err := containers.CreateWithSpec(ctx, specification(name, want, replaced), nil)
+	spec := specification(name, want, replaced)
+	response, err := containers.CreateWithSpec(ctx, spec, nil)
+	if err != nil {
+		switch freed, failure := free(ctx, want.Device, name, err); {
+		case failure != nil:
+			err = errors.Join(err, failure)
+		case freed:
+			response, err = containers.CreateWithSpec(ctx, spec, nil)
+		}
+	}
 	if err != nil {
 		return "", failed(fmt.Sprintf("create container %q", name), err)
 	}
