@@ -30,19 +30,24 @@ func (e *Engine) Create(ctx context.Context, name string, want *drift.Desired, r
 		return "", err
 	}
 	spec := specification(name, want, replaced)
-	response, err := containers.CreateWithSpec(ctx, spec, nil)
-	if err != nil {
+	var id string
+	create := func() error {
+		response, err := containers.CreateWithSpec(ctx, spec, nil)
+		id = response.ID
+		return err
+	}
+	if err = create(); err != nil {
 		switch freed, failure := free(ctx, want.Device, name, err); {
 		case failure != nil:
 			err = errors.Join(err, failure)
 		case freed:
-			response, err = containers.CreateWithSpec(ctx, spec, nil)
+			err = create()
 		}
 	}
 	if err != nil {
 		return "", failed(fmt.Sprintf("create container %q", name), err)
 	}
-	return response.ID, settleContainer(ctx, response.ID)
+	return id, settleContainer(ctx, id)
 }
 
 // specification says in podman's words what is wanted.

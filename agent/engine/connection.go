@@ -34,6 +34,12 @@ type Engine struct {
 	mu sync.Mutex
 	// connection carries the bindings' client as a value.
 	connection context.Context
+	// storage is [Info.Storage], once it was asked for.
+	storage string
+
+	// secrets is held for reading by who makes one, and for writing by who puts podman's
+	// files of them aside.
+	secrets sync.RWMutex
 }
 
 // New returns the engine behind a socket's URI, such as

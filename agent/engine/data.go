@@ -101,7 +101,11 @@ func (e *Engine) Secrets(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := secrets.List(ctx, new(secrets.ListOptions))
+	var found []*types.SecretInfoReport
+	err = e.again(ctx, func() error {
+		found, err = secrets.List(ctx, new(secrets.ListOptions))
+		return err
+	})
 	if err != nil {
 		return nil, failed("list secrets", err)
 	}
@@ -112,16 +116,23 @@ func (e *Engine) Secrets(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// CreateSecret has the engine hold a value under a name, which must be free.
+// CreateSecret has the engine hold a value under a name, which must be free. It holds it
+// after a power cut, too.
 func (e *Engine) CreateSecret(ctx context.Context, name string, value []byte) error {
 	ctx, err := e.with(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := secrets.Create(ctx, bytes.NewReader(value), new(secrets.CreateOptions).WithName(name)); err != nil {
+	err = e.again(ctx, func() error {
+		e.secrets.RLock()
+		defer e.secrets.RUnlock()
+		_, err := secrets.Create(ctx, bytes.NewReader(value), new(secrets.CreateOptions).WithName(name))
+		return err
+	})
+	if err != nil {
 		return failed(fmt.Sprintf("create secret %q", name), err)
 	}
-	return nil
+	return e.settleSecrets(ctx)
 }
 
 // RemoveSecret has the engine forget a secret. One that is gone is no error.

@@ -15,9 +15,11 @@ import (
 
 // Podman notes a container or an image in its database at once, and leaves it to the
 // kernel when the layer that belongs to it reaches the disk, which takes up to half a
-// minute. A power cut in between leaves what podman lists and cannot use: the layer's
-// files are there and empty. So the agent sees to it before it goes on. Where it
-// cannot see podman's storage, or podman's driver keeps no such folder, nothing is done.
+// minute; the same goes for secrets, and for the copies of them that a container is
+// given. A power cut in between leaves what podman lists and cannot use, or a container
+// that starts with an empty secret: the files are there and empty. So the agent sees to
+// it before it goes on. Where it cannot see podman's storage, or podman's driver keeps no
+// such folder, nothing is done.
 
 // layer is the key of the folder of a layer's content, in what the overlay driver shows.
 const layer = "UpperDir"
@@ -27,6 +29,9 @@ func settleContainer(ctx context.Context, id string) error {
 	data, err := containers.Inspect(ctx, id, nil)
 	if err != nil {
 		return failed(fmt.Sprintf("inspect container %q", id), err)
+	}
+	if err := seen(flushAll(data.StaticDir)); err != nil {
+		return err
 	}
 	if data.GraphDriver == nil || data.GraphDriver.Data[layer] == "" {
 		return nil
@@ -65,6 +70,16 @@ func settleImage(ctx context.Context, reference string) error {
 		return fmt.Errorf("write %s to the disk: %w", folder.Name(), err)
 	}
 	return nil
+}
+
+// flushAll has a folder reach the disk, with the files and folders in it.
+func flushAll(folder string) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() && !entry.Type().IsRegular() {
+			return err
+		}
+		return flush(path)
+	})
 }
 
 func flush(path string) error {

@@ -31,7 +31,7 @@ func New(t testing.TB) *Disk {
 		t.Skip("only root can mount the disk that this takes the power from")
 	}
 	d := &Disk{t: t, image: filepath.Join(t.TempDir(), "disk"), Path: t.TempDir()}
-	const size = 16 << 20
+	const size = 512 << 20 // of which little is ever written
 	if err := disk.Format(t.Context(), d.image, size); err != nil {
 		t.Fatal(err)
 	}
