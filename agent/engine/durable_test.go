@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/sys/unix"
 
 	"github.com/seatrial/seatrial/agent/drift"
 	"github.com/seatrial/seatrial/agent/engine"
@@ -25,7 +24,7 @@ func TestCreatedContainerOutlastsAPowerCut(t *testing.T) {
 	podman := podmantest.Start(t)
 	const plain, secret = "localhost/plain:1", "the-value-of-the-secret"
 	podman.Load(t, plain, v1.Config{Entrypoint: []string{podmantest.Workload}})
-	unix.Sync() // a pulled image is settled elsewhere
+	disk.Sync() // a pulled image is settled elsewhere
 	e := engine.New(podman.Socket)
 	t.Cleanup(e.Close)
 	if err := e.CreateSecret(t.Context(), "fleet.device-1.a", []byte(secret)); err != nil {

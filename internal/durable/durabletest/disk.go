@@ -7,9 +7,12 @@ package durabletest
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seatrial/seatrial/internal/disk"
 )
@@ -53,7 +56,30 @@ func (d *Disk) CutPower() {
 		d.t.Fatal(err, closed)
 	}
 	d.unmount()
+	// Whatever has mount namespaces made meanwhile, such as another test's engine, holds
+	// the file system that has no power any more, and to mount its image would bring that
+	// one back. What has power is a copy of the image.
+	copied := d.image + ".copy"
+	if output, err := exec.CommandContext(d.t.Context(), "cp", "--sparse=always", d.image, copied).CombinedOutput(); err != nil {
+		d.t.Fatalf("copy the disk: %v: %s", err, output)
+	}
+	if err := os.Rename(copied, d.image); err != nil {
+		d.t.Fatal(err)
+	}
 	d.mount()
+}
+
+// Sync has all that was written to the disk outlast a power cut.
+func (d *Disk) Sync() {
+	d.t.Helper()
+	folder, err := os.Open(d.Path)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer folder.Close()
+	if err := unix.Syncfs(int(folder.Fd())); err != nil {
+		d.t.Fatalf("write down %s: %v", d.Path, err)
+	}
 }
 
 func (d *Disk) mount() {
