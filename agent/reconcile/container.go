@@ -82,12 +82,14 @@ func (r *Reconciler) look(ctx context.Context, name string) (*engine.Container, 
 // looked at again; 0 is: when something happens.
 func (r *Reconciler) container(ctx context.Context, name string) (time.Duration, error) {
 	r.mu.Lock()
-	known, want := r.known, r.wanted[name]
+	known := r.known
 	r.mu.Unlock()
 	if !known {
 		return 0, nil
 	}
 	live, err := r.look(ctx, name)
+	// Podman may have been slow to answer: what counts is what is wanted by now.
+	want := r.want(name)
 	if err != nil && !errors.Is(err, engine.ErrNoContainer) {
 		if want != nil {
 			r.unseen(want, err)

@@ -24,8 +24,9 @@ type podman struct {
 	// shows changes how a container is shown that was just made.
 	shows func(*drift.Live)
 	hang  map[string]bool
-	// hung is told of each call that hangs, and let has one go on.
-	hung, let chan struct{}
+	// hung is told of each call that hangs, and let has one go on, or fail.
+	hung chan struct{}
+	let  chan error
 	// missing are images that are not there, refused those that nothing can be
 	// created of.
 	missing, refused map[string]bool
@@ -57,27 +58,43 @@ func (p *podman) List(context.Context) ([]engine.Summary, error) {
 }
 
 func (p *podman) Inspect(ctx context.Context, name string) (*engine.Container, error) {
+	if err := p.think(ctx, name); err != nil {
+		return nil, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hang[name] {
-		p.mu.Unlock()
-		defer p.mu.Lock()
-		if p.hung != nil {
-			p.hung <- struct{}{}
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-p.let:
-			return nil, errors.New("no answer")
-		}
-	}
 	if c := p.find(name); c != nil {
 		copied := *c
 		copied.Live.Env, copied.Live.Labels = maps.Clone(c.Live.Env), maps.Clone(c.Live.Labels)
 		return &copied, nil
 	}
 	return nil, engine.ErrNoContainer
+}
+
+// think takes as long as it is to.
+func (p *podman) think(ctx context.Context, name string) error {
+	p.mu.Lock()
+	hang := p.hang[name]
+	p.mu.Unlock()
+	if !hang {
+		return nil
+	}
+	if p.hung != nil {
+		p.hung <- struct{}{}
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-p.let:
+		return err
+	}
+}
+
+// hangs has each look at a container hang, or no more.
+func (p *podman) hangs(name string, yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hang[name] = yes
 }
 
 func (p *podman) Image(_ context.Context, reference string) (*drift.Image, error) {

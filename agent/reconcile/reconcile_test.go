@@ -163,7 +163,7 @@ func TestHangingContainersLeaveWorkersForOthers(t *testing.T) {
 // soon as one of them comes round, not when all that waits was done.
 func TestAliveWaitsForOneWorkerAlone(t *testing.T) {
 	p := newPodman()
-	p.hang, p.hung, p.let = make(map[string]bool), make(chan struct{}, 100), make(chan struct{})
+	p.hang, p.hung, p.let = make(map[string]bool), make(chan struct{}, 100), make(chan error)
 	var all []protocol.Container
 	for i := range 3 * workers {
 		c := web()
@@ -182,13 +182,48 @@ func TestAliveWaitsForOneWorkerAlone(t *testing.T) {
 		t.Error("it is alive although all workers hang")
 	default:
 	}
-	p.let <- struct{}{}
+	p.let <- errors.New("no answer")
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	if err := await(ctx, alive); err != nil {
 		t.Errorf("not alive: %v", err)
 	}
 	stop()
+}
+
+// While podman is slow to say what there is, what is wanted changes: only that is done.
+func TestOnlyWhatIsWantedAtLastIsDone(t *testing.T) {
+	for name, row := range map[string]struct {
+		meanwhile *desired.State
+		created   []string
+	}{
+		"of two updates the second":    {state(2, web(protocol.EnvVar{Name: "A", Value: "2"})), []string{"web", "web.next"}},
+		"of a removal and coming back": {state(2), []string{"web"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPodman()
+			p.hang, p.hung, p.let = make(map[string]bool), make(chan struct{}, 100), make(chan error)
+			r, _ := start(t, p, t.TempDir())
+			r.Accept(state(1, web()))
+			reconcile(t, r)
+			p.hangs("web", true)
+			r.Accept(row.meanwhile)
+			<-p.hung
+			p.hangs("web", false)
+			last := web()
+			if len(row.meanwhile.Document.Containers) > 0 {
+				last = web(protocol.EnvVar{Name: "A", Value: "3"})
+			}
+			r.Accept(state(3, last))
+			p.let <- nil
+			reconcile(t, r)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !slices.Equal(p.created, row.created) {
+				t.Errorf("it made %v, want %v", p.created, row.created)
+			}
+		})
+	}
 }
 
 func TestNothingIsTouchedBeforeThereIsAState(t *testing.T) {
