@@ -45,7 +45,7 @@ func (e *Engine) Create(ctx context.Context, name string, want *drift.Desired, r
 		}
 	}
 	if err != nil {
-		return "", failed(fmt.Sprintf("create container %q", name), err)
+		return "", failed(fmt.Sprintf("create container %q", name), e.mended(ctx, err))
 	}
 	return id, settleContainer(ctx, id)
 }
@@ -172,7 +172,7 @@ func (e *Engine) change(ctx context.Context, verb, id string, do func(context.Co
 	if err != nil {
 		return err
 	}
-	err = do(ctx)
+	err = e.mended(ctx, do(ctx))
 	switch {
 	case err == nil:
 		return nil

@@ -37,8 +37,8 @@ type Engine struct {
 	// storage is [Info.Storage], once it was asked for.
 	storage string
 
-	// secrets is held for reading by who makes one, and for writing by who puts podman's
-	// files of them aside.
+	// secrets is held for reading by who makes or removes one, and for writing by who puts
+	// podman's files of them aside.
 	secrets sync.RWMutex
 }
 

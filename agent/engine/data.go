@@ -141,7 +141,12 @@ func (e *Engine) RemoveSecret(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := secrets.Remove(ctx, name); err != nil && status(err) != http.StatusNotFound {
+	err = e.again(ctx, func() error {
+		e.secrets.RLock()
+		defer e.secrets.RUnlock()
+		return secrets.Remove(ctx, name)
+	})
+	if err != nil && status(err) != http.StatusNotFound {
 		return failed(fmt.Sprintf("remove secret %q", name), err)
 	}
 	return nil

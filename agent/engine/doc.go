@@ -3,5 +3,5 @@
 //
 // It exists so that what differs between podman 4 and 5, and what podman's API
 // says in words of its own, is dealt with in one place. It decides nothing. It
-// imports protocol, drift and mark alone of this module.
+// imports protocol, drift, mark and internal/durable alone of this module.
 package engine

@@ -101,3 +101,62 @@ func TestSecretsAreMadeAgainWhereTheyAreLost(t *testing.T) {
 		}
 	}
 }
+
+// Where a power cut took the values alone, podman still lists the secrets, and can use
+// none of them.
+func TestSecretsAreMadeAgainWhereTheirValuesAreLost(t *testing.T) {
+	podman := podmantest.Start(t)
+	const plain, secret = "localhost/plain:1", "fleet.device-1.a"
+	podman.Load(t, plain, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	e := engine.New(podman.Socket)
+	t.Cleanup(e.Close)
+	want := &drift.Desired{Device: device, Network: drift.Host,
+		Container: protocol.Container{Name: "web", Deployment: protocol.DeploymentRef{Namespace: "default", Name: "d", UID: "u-1"}, Image: plain},
+		Secrets:   []drift.Secret{{Target: "env:PASSWORD", Name: secret}, {Target: "/run/app/key", Name: secret, Mode: 0o400}},
+	}
+	var id string
+	create := func() (err error) {
+		id, err = e.Create(t.Context(), "web", want, nil)
+		return err
+	}
+	start := func() error { return e.Start(t.Context(), id) }
+	lose := func() {
+		podman.PowerCut()
+		if err := os.Truncate(filepath.Join(podman.Folder, "storage", "secrets", "filedriver", "secretsdata.json"), 0); err != nil {
+			t.Fatal(err)
+		}
+		podman.PowerOn()
+	}
+	// In this order: what was made is started.
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{{"a container is made", create}, {"it is started", start}} {
+		if held, err := e.Secrets(t.Context()); err != nil || len(held) == 0 && e.CreateSecret(t.Context(), secret, []byte("value")) != nil {
+			t.Fatalf("before %s: there are %q, %v", step.what, held, err)
+		}
+		lose()
+		if err := step.do(); err == nil {
+			t.Errorf("%s without the value of its secret", step.what)
+		}
+		if held, err := e.Secrets(t.Context()); err != nil || len(held) > 0 {
+			t.Errorf("when %s: there are %q, %v", step.what, held, err)
+		}
+		if err := e.CreateSecret(t.Context(), secret, []byte("value")); err != nil {
+			t.Errorf("when %s: %v", step.what, err)
+		}
+		if err := step.do(); err != nil {
+			t.Fatalf("when %s: %v", step.what, err)
+		}
+	}
+	if got := podman.Exec(t, "exec", "web", podmantest.Workload, "cat", "/run/app/key"); got != "value" {
+		t.Errorf("its secret is %q", got)
+	}
+	lose()
+	if err := e.RemoveSecret(t.Context(), secret); err != nil {
+		t.Errorf("it cannot be removed: %v", err)
+	}
+	if held, err := e.Secrets(t.Context()); err != nil || len(held) > 0 {
+		t.Errorf("there are %q, %v after it was removed", held, err)
+	}
+}

@@ -160,6 +160,38 @@ func TestDeliveriesAreTakenBack(t *testing.T) {
 	}
 }
 
+// What a power cut took of podman's secrets, the container has again, which stays the
+// one that it is.
+func TestSecretsThatPodmanLostAreBack(t *testing.T) {
+	podman := podmantest.Start(t)
+	podman.Load(t, workload, v1.Config{Entrypoint: []string{podmantest.Workload}})
+	const names, values = "secrets.json", "filedriver/secretsdata.json"
+	for name, lost := range map[string][]string{"names": {names}, "values": {values}, "all": {names, values}} {
+		t.Run(name, func(t *testing.T) {
+			d := newDevice(t, podman)
+			t.Cleanup(d.clean)
+			want := subject(d.deliver("old"))
+			r, _, stop := d.agent(want)
+			was := d.await(r, protocol.ContainerRunning).ContainerID
+			stop()
+			podman.PowerCut()
+			for _, file := range lost {
+				if err := os.Truncate(filepath.Join(podman.Folder, "storage", "secrets", file), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			podman.PowerOn()
+			r, _, _ = d.agent(want)
+			if status := d.await(r, protocol.ContainerRunning); status.ContainerID != was {
+				t.Errorf("%s was made for %s", status.ContainerID, was)
+			}
+			if err := d.sees("old"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A volume has the mode again that the last good container was made with, be the next
 // one taken back or never made, and by whichever agent.
 func TestVolumesAreTakenBack(t *testing.T) {
