@@ -72,7 +72,7 @@ func newMachines(options Options) (*machines, error) {
 		vm.Settings{Settings: device.Settings{Count: options.Devices, Intervals: device.AgentIntervals{Heartbeat: heartbeat}}},
 		vm.Parts{
 			Agent:    m.agent,
-			Unit:     m.agentUnit,
+			Units:    m.agentUnits(),
 			Identity: agentIdentity,
 			Broker:   m.brokerForDevices,
 		})

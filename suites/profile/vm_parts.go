@@ -5,6 +5,7 @@ package profile
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -73,13 +74,9 @@ func (m *machines) agent(ctx context.Context) (string, error) {
 	return path, nil
 }
 
-// agentUnit is the service that the agent is delivered with.
-func (m *machines) agentUnit(context.Context) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(m.checkout, "agent", "systemd", "fleet-agent.service"))
-	if err != nil {
-		return nil, fmt.Errorf("read the agent's service: %w", err)
-	}
-	return text, nil
+// agentUnits are what the agent is delivered with for systemd.
+func (m *machines) agentUnits() fs.FS {
+	return os.DirFS(filepath.Join(m.checkout, "agent", "systemd"))
 }
 
 // brokerForDevices is the broker as devices reach it: at the address that this
